@@ -1,0 +1,35 @@
+#pragma once
+
+#include <vector>
+
+#include "relprop/export.h"
+
+namespace relprop {
+
+enum class RuleKind {
+  gradient,  // plain vector-Jacobian product, no multiplication by x
+  epsilon,
+  z_plus,
+  alpha_beta,
+  gamma,
+  w_square,
+  flat,
+  z_box,
+  pass,
+  norm,  // epsilon for layers without weights
+};
+
+// One propagation rule as data. The formulas stand beside the map kernels
+// (src/kernels/map.inl); sources are in docs/rules.md.
+struct Rule {
+  RuleKind kind = RuleKind::epsilon;
+  float alpha = 1, beta = 0;   // alpha_beta
+  float gamma = 0.25f;         // gamma
+  float stabilizer = 1e-6f;    // epsilon of st(z) = z + epsilon sign(z), sign(0) = +1
+  bool absorb_bias = true;     // false: the bias is left out of every denominator
+  std::vector<float> low, high;  // z_box: one value, one per channel, or the layer input's shape
+};
+
+RELPROP_API const char* rule_name(RuleKind kind);
+
+}  // namespace relprop

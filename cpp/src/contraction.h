@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "kernels/kernels.h"
+#include "pack.h"
+#include "taps.h"
+
+namespace relprop {
+
+enum class Path {
+  skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
+  partition,  // sign-partitioned: a panel of sources, lanes over output pixels
+  depthwise,  // one source channel per output channel
+};
+const char* path_name(Path path);
+
+// What is known of the source when the plan is made; decides the path.
+struct SourceFacts {
+  bool nonnegative = false;
+  bool sparse = false;
+};
+
+// Geometry of one direction of a linear layer. Pixels are those of one sample.
+struct ContractionShape {
+  std::int64_t groups = 1, channels = 0, outputs = 0;  // channels and outputs per group
+  std::int64_t source_height = 1, source_width = 1, out_height = 1, out_width = 1;
+  std::int64_t kernel_height = 1, kernel_width = 1;
+  TapTable y, x;
+
+  std::int64_t source_pixels() const { return source_height * source_width; }
+  std::int64_t out_pixels() const { return out_height * out_width; }
+  std::int64_t source_channels() const { return groups * channels; }
+  std::int64_t out_channels() const { return groups * outputs; }
+  std::int64_t taps() const { return kernel_height * kernel_width; }
+  // Every output pixel reads exactly the source pixel of its own index.
+  bool pointwise() const;
+};
+
+// One direction of a linear layer, compiled: what is summed, by which kernel, with packed weights.
+struct Contraction {
+  ContractionShape shape;
+  Mode mode = Mode::plain;
+  Path path = Path::skip;
+  const char* reason = "";
+  bool nonnegative = false;
+  bool pointwise = false;
+  SkipWeights skip;
+  PartitionWeights partition;
+  AlignedFloats depthwise;
+
+  std::int64_t weight_bytes() const;
+};
+
+Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
+                             SourceFacts source, const Kernels& kernels);
+
+// Part of the result, in a thread's scratch: `count` pixels from `pixel` of sample `image`, channels
+// [channel, channel + width). first and second hold (count, width).
+struct ResultTile {
+  std::int64_t image, pixel, count, channel, width;
+  float* first;
+  float* second;
+};
+
+// Lists of the non-zero sources, for the skip path.
+struct ListBuffers {
+  float* value_a = nullptr;
+  float* value_b = nullptr;
+  std::uint8_t* index = nullptr;
+  std::uint8_t* count = nullptr;
+};
+// Floats that the lists of one sample take, in units that any buffer can hold.
+std::int64_t list_values(const ContractionShape& shape);  // per value array
+std::int64_t list_bytes(const ContractionShape& shape);   // index and count together
+
+// Per-thread scratch that run_contraction needs.
+std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels);
+
+// The source of a contraction, for n samples: lists for Path::skip, dense arrays otherwise.
+struct ContractionSource {
+  ListBuffers lists;
+  const float* a = nullptr;
+  const float* b = nullptr;
+};
+
+// Runs c over n samples and hands every finished tile to `finish(tile, thread)`.
+void run_contraction(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                     std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                     const std::function<void(const ResultTile&, int)>& finish);
+
+// Threads worth starting for this many multiply-adds: a region costs a few microseconds.
+int threads_for(std::int64_t multiply_adds, int n_threads);
+
+}  // namespace relprop

@@ -1,0 +1,79 @@
+#include "dispatch.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <string>
+
+#include "cpu.h"
+#include "relprop/error.h"
+
+namespace relprop {
+namespace {
+
+struct Entry {
+  Isa isa;
+  const Kernels* kernels;
+  bool runs;
+};
+
+// In order of preference, best last.
+std::vector<Entry> entries() {
+  std::vector<Entry> list = {{Isa::reference, &reference::kernels, true},
+                             {Isa::baseline, &baseline::kernels, true}};
+#if defined(RELPROP_HAS_AVX2)
+  list.push_back({Isa::avx2, &avx2::kernels, cpu_features().avx2_fma});
+#endif
+#if defined(RELPROP_HAS_AVX512)
+  list.push_back({Isa::avx512, &avx512::kernels, cpu_features().avx512});
+#endif
+#if defined(RELPROP_HAS_NEON)
+  list.push_back({Isa::neon, &neon::kernels, true});
+#endif
+  return list;
+}
+
+std::string names_of(const std::vector<Isa>& isas) {
+  std::string names;
+  for (Isa isa : isas) names += (names.empty() ? "" : ", ") + std::string(isa_name(isa));
+  return names;
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::reference: return "reference";
+    case Isa::baseline: return "baseline";
+    case Isa::avx2: return "avx2";
+    case Isa::avx512: return "avx512";
+    case Isa::neon: return "neon";
+  }
+  return "unknown";
+}
+
+std::vector<Isa> available_isas() {
+  std::vector<Isa> isas;
+  for (const Entry& entry : entries())
+    if (entry.runs) isas.push_back(entry.isa);
+  return isas;
+}
+
+Isa default_isa() {
+  const std::vector<Isa> isas = available_isas();
+  const char* wanted = std::getenv("RELPROP_ISA");
+  if (wanted == nullptr || *wanted == '\0') return isas.back();
+  for (Isa isa : isas)
+    if (std::string(wanted) == isa_name(isa)) return isa;
+  throw Error(ErrorCode::invalid_argument, "RELPROP_ISA=" + std::string(wanted) +
+                                               " cannot run here; available: " + names_of(isas));
+}
+
+const Kernels& kernels_for(Isa isa) {
+  for (const Entry& entry : entries())
+    if (entry.isa == isa && entry.runs) return *entry.kernels;
+  throw Error(ErrorCode::invalid_argument,
+              "instruction set " + std::string(isa_name(isa)) +
+                  " cannot run here; available: " + names_of(available_isas()));
+}
+
+}  // namespace relprop

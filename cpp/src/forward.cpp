@@ -1,0 +1,288 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "functions.h"
+#include "parallel.h"
+#include "place.h"
+#include "plan_impl.h"
+
+namespace relprop {
+
+std::int64_t list_points(std::int64_t channels) {
+  return std::max<std::int64_t>(1, kListFloats / std::max<std::int64_t>(channels, 1));
+}
+
+void for_blocks(const Execution& run, std::int64_t n,
+                const std::function<void(std::int64_t, std::int64_t)>& f) {
+  constexpr std::int64_t kBlock = 16384;
+  const std::int64_t blocks = (n + kBlock - 1) / kBlock;
+  parallel_for(blocks > 2 ? run.threads : 1, blocks, [&](std::int64_t b, int) {
+    f(b * kBlock, std::min(n, (b + 1) * kBlock));
+  });
+}
+
+void enter_layout(const Execution& run, const Shape& shape, const float* from, float* to) {
+  const std::int64_t size = size_of(shape), channels = channels_of(shape);
+  parallel_for(threads_for(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
+    run.kernels.transpose({from + i * size, to + i * size, channels, pixels_of(shape)});
+  });
+}
+
+void leave_layout(const Execution& run, const Shape& shape, const float* from, float* to,
+                  std::int64_t to_stride) {
+  const std::int64_t size = size_of(shape), channels = channels_of(shape);
+  parallel_for(threads_for(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
+    run.kernels.transpose({from + i * size, to + i * to_stride, pixels_of(shape), channels});
+  });
+}
+
+ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n,
+                         bool with_b) {
+  const std::int64_t values = n * list_values(shape);
+  ListBuffers lists;
+  lists.value_a = memory;
+  lists.value_b = with_b ? memory + values : nullptr;
+  lists.index = reinterpret_cast<std::uint8_t*>(memory + (with_b ? 2 : 1) * values);
+  lists.count = lists.index + values;
+  return lists;
+}
+
+namespace {
+
+void make_lists(const Execution& run, const Contraction& c, const float* x,
+                const ListBuffers& lists) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t channels = s.source_channels(), points = run.n * s.source_pixels();
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const std::int64_t step = list_points(channels);
+  parallel_for(threads_for(points * channels, run.threads), (points + step - 1) / step,
+               [&](std::int64_t item, int) {
+                 const std::int64_t p = item * step;
+                 ListArgs args{};
+                 args.a = x + p * channels;
+                 args.points = std::min(step, points - p);
+                 args.groups = s.groups;
+                 args.channels = s.channels;
+                 args.by_sign = c.mode == Mode::split_product && !c.nonnegative;
+                 args.value_a = lists.value_a + p * channels;
+                 args.index = lists.index + p * channels;
+                 args.count = lists.count + p * s.groups * blocks * 2;
+                 run.kernels.list(args);
+               });
+}
+
+// Where the results of a linear layer go. Null: not wanted.
+struct LinearTargets {
+  float *y, *z, *zp, *zn;
+};
+
+float* at(float* base, std::int64_t offset) { return base ? base + offset : nullptr; }
+
+const float* bias_at(const std::vector<float>& bias, bool wanted, std::int64_t channel) {
+  return wanted && !bias.empty() ? bias.data() + channel : nullptr;
+}
+
+// Bias, denominators and activation for the pixels of a tile that are contiguous in the result.
+void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& tile,
+                   std::int64_t first_pixel, std::int64_t count, const LinearTargets& to) {
+  const ContractionShape& s = layer.forward.shape;
+  const std::int64_t pixel = tile.image * s.out_pixels() + tile.pixel + first_pixel;
+  const std::int64_t offset = pixel * s.out_channels() + tile.channel;
+  const bool absorbed = layer.rule.absorb_bias;
+  FinishArgs args{};
+  args.first = tile.first + first_pixel * tile.width;
+  args.second = tile.second ? tile.second + first_pixel * tile.width : nullptr;
+  args.pixels = count;
+  args.channels = tile.width;
+  args.bias = bias_at(layer.bias, true, tile.channel);
+  args.bias_z = bias_at(layer.bias, absorbed && layer.traits->tie != Tie::box, tile.channel);
+  args.bias_p = bias_at(layer.bias_positive, absorbed, tile.channel);
+  args.bias_n = bias_at(layer.bias_negative, absorbed, tile.channel);
+  args.tail = layer.tail;
+  args.tail_a = layer.tail_a;
+  args.tail_b = layer.tail_b;
+  args.y = at(to.y, offset);
+  args.z = at(to.z, offset);
+  args.zp = at(to.zp, offset);
+  args.zn = at(to.zn, offset);
+  run.kernels.finish(args);
+  if (layer.minus_box.size() == 0 || to.z == nullptr) return;
+  for (std::int64_t p = 0; p < count; ++p) {
+    const std::int64_t in_sample = (pixel + p) % s.out_pixels();
+    float* z = to.z + (pixel + p) * s.out_channels() + tile.channel;
+    run.kernels.add(
+        {z, layer.minus_box.data() + in_sample * s.out_channels() + tile.channel, z, tile.width});
+  }
+}
+
+void forward_linear(const Execution& run, const CompiledStep& step) {
+  const Linear& layer = *step.linear;
+  const ContractionShape& s = layer.forward.shape;
+  const float* x = run.value(step.step.inputs[0]);
+  ContractionSource source;
+  source.a = x;
+  if (layer.forward.path == Path::skip) {
+    source.lists = list_buffers(run.buffer(step.forward_scratch), s, run.n, false);
+    make_lists(run, layer.forward, x, source.lists);
+  }
+  const LinearTargets to{run.buffer(step.value), run.buffer(step.z), run.buffer(step.zp),
+                         run.buffer(step.zn)};
+  run_contraction(layer.forward, run.kernels, source, run.n, run.scratch, run.plan.thread_scratch,
+                  run.threads, [&](const ResultTile& tile, int) {
+                    if (tile.width == s.out_channels())
+                      return finish_pixels(run, layer, tile, 0, tile.count, to);
+                    for (std::int64_t p = 0; p < tile.count; ++p)
+                      finish_pixels(run, layer, tile, p, 1, to);
+                  });
+}
+
+void forward_pool(const Execution& run, const CompiledStep& step) {
+  const Pool& pool = *step.pool;
+  const bool max = step.step.kind == StepKind::max_pool;
+  const std::int64_t channels = step.step.channels, out_row = pool.out[1] * channels;
+  const std::int64_t source = pool.source[0] * pool.source[1] * channels;
+  const float* x = run.value(step.step.inputs[0]);
+  float* y = run.buffer(step.value);
+  auto* winner = reinterpret_cast<std::int32_t*>(run.buffer(step.winner));
+  parallel_for(
+      threads_for(run.n * source, run.threads), run.n * pool.out[0], [&](std::int64_t item, int) {
+        const std::int64_t image = item / pool.out[0], row = item % pool.out[0];
+        PoolArgs args{};
+        args.x = x + image * source;
+        args.channels = channels;
+        args.source_width = pool.source[1];
+        args.out_width = pool.out[1];
+        args.y0 = row;
+        args.y1 = row + 1;
+        args.y_taps = pool.y.view();
+        args.x_taps = pool.x.view();
+        args.inverse_count = pool.inverse_count.data();
+        args.y = y + item * out_row;
+        args.winner = winner ? winner + item * out_row : nullptr;
+        (max ? run.kernels.max_pool : run.kernels.average_pool)(args);
+      });
+}
+
+void forward_add(const Execution& run, const CompiledStep& step) {
+  float* y = run.buffer(step.value);
+  const auto& inputs = step.step.inputs;
+  for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
+    const float* sum = run.value(inputs[0]) + begin;
+    for (std::size_t k = 1; k < inputs.size(); ++k) {
+      run.kernels.add({sum, run.value(inputs[k]) + begin, y + begin, end - begin});
+      sum = y + begin;
+    }
+  });
+}
+
+void forward_scale_shift(const Execution& run, const CompiledStep& step) {
+  const float* x = run.value(step.step.inputs[0]);
+  float* y = run.buffer(step.value);
+  const std::int64_t size = step.step.size;
+  const std::int64_t channels = step.per_channel ? step.step.channels : size;
+  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+    ScaleShiftArgs args{};
+    args.x = x + i * size;
+    args.scale = step.scale.size() ? step.scale.data() : nullptr;
+    args.shift = step.shift.size() ? step.shift.data() : nullptr;
+    args.y = y + i * size;
+    args.pixels = size / channels;
+    args.channels = channels;
+    run.kernels.scale_shift(args);
+  });
+}
+
+void forward_activation(const Execution& run, const CompiledStep& step) {
+  const Node& node = run.plan.nodes[static_cast<std::size_t>(step.step.node)];
+  const auto& activation = std::get<Activation>(node.op);
+  const float* x = run.value(step.step.inputs[0]);
+  float* y = run.buffer(step.value);
+  for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
+    apply_function(activation, x + begin, y + begin, end - begin);
+  });
+}
+
+void forward_transpose(const Execution& run, const CompiledStep& step) {
+  const float* x = run.value(step.step.inputs[0]);
+  float* y = run.buffer(step.value);
+  const std::int64_t size = step.step.size;
+  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+    run.kernels.transpose({x + i * size, y + i * size, step.step.rows, step.step.columns});
+  });
+}
+
+// Concat and pad: the inputs are placed in the output, what they leave free holds `value`.
+void forward_place(const Execution& run, const CompiledStep& step) {
+  const Node& node = run.plan.nodes[static_cast<std::size_t>(step.step.node)];
+  const auto* pad = std::get_if<Pad>(&node.op);
+  const auto origins = input_origins(run.plan.nodes, node);
+  float* y = run.buffer(step.value);
+  const std::int64_t size = step.step.size;
+  if (pad) std::fill(y, y + run.n * size, pad->value);
+  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+    for (std::size_t k = 0; k < origins.size(); ++k) {
+      const Shape& from = run.plan.nodes[static_cast<std::size_t>(node.inputs[k])].shape;
+      const float* x = run.value(step.step.inputs[k]) + i * size_of(from);
+      for_runs(from, node.shape, origins[k],
+               [&](std::int64_t source, std::int64_t target, std::int64_t count) {
+                 std::memcpy(y + i * size + target, x + source,
+                             static_cast<std::size_t>(count) * sizeof(float));
+               });
+    }
+  });
+}
+
+void softmax_row_major(const Shape& shape, std::int64_t axis, float* y) {
+  std::int64_t inner = 1, outer = 1;
+  for (std::size_t k = 0; k < shape.size(); ++k)
+    (static_cast<std::int64_t>(k) < axis    ? outer
+     : static_cast<std::int64_t>(k) == axis ? outer
+                                            : inner) *=
+        static_cast<std::int64_t>(k) == axis ? 1 : shape[k];
+  const std::int64_t count = shape[static_cast<std::size_t>(axis)];
+  for (std::int64_t o = 0; o < outer; ++o)
+    for (std::int64_t i = 0; i < inner; ++i) {
+      float* row = y + o * count * inner + i;
+      float largest = row[0];
+      for (std::int64_t k = 1; k < count; ++k) largest = std::max(largest, row[k * inner]);
+      double sum = 0;
+      for (std::int64_t k = 0; k < count; ++k) sum += std::exp(double(row[k * inner]) - largest);
+      for (std::int64_t k = 0; k < count; ++k)
+        row[k * inner] = static_cast<float>(std::exp(double(row[k * inner]) - largest) / sum);
+    }
+}
+
+}  // namespace
+
+void run_forward(const Execution& run, const float* x) {
+  for (std::size_t i = 0; i < run.plan.steps.size(); ++i) {
+    const CompiledStep& step = run.plan.steps[i];
+    switch (step.step.kind) {
+      case StepKind::input:
+        enter_layout(run, run.plan.nodes[0].shape, x, run.buffer(step.value));
+        break;
+      case StepKind::linear: forward_linear(run, step); break;
+      case StepKind::average_pool:
+      case StepKind::max_pool: forward_pool(run, step); break;
+      case StepKind::add: forward_add(run, step); break;
+      case StepKind::concat:
+      case StepKind::pad: forward_place(run, step); break;
+      case StepKind::activation: forward_activation(run, step); break;
+      case StepKind::scale_shift: forward_scale_shift(run, step); break;
+      case StepKind::transpose: forward_transpose(run, step); break;
+    }
+  }
+}
+
+void write_output(const Execution& run, float* y) {
+  const Shape& shape = run.plan.start_shape();
+  leave_layout(run, shape, run.buffer(run.plan.steps.back().value), y, size_of(shape));
+  if (run.plan.softmax < 0) return;
+  const auto& softmax =
+      std::get<Softmax>(run.plan.nodes[static_cast<std::size_t>(run.plan.softmax)].op);
+  for (std::int64_t i = 0; i < run.n; ++i)
+    softmax_row_major(shape, softmax.axis, y + i * size_of(shape));
+}
+
+}  // namespace relprop

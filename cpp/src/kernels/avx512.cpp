@@ -1,0 +1,4 @@
+#define RELPROP_ISA avx512
+#include "vec_avx512.h"
+
+#include "kernels.inl"

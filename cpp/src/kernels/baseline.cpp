@@ -1,0 +1,4 @@
+#define RELPROP_ISA baseline
+#include "vec_baseline.h"
+
+#include "kernels.inl"

@@ -1,0 +1,47 @@
+// Depthwise product: lanes run over channels, each with its own weight and source.
+
+template <Mode kMode>
+inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
+  const Vec zero = Vec::broadcast(0);
+  if constexpr (kMode == Mode::split_product) {
+    const Vec product = w * a;
+    p = p + max(product, zero);
+    m = m + min(product, zero);
+  } else {
+    accumulate<kMode, false>(w, a, b, p, m);
+  }
+}
+
+template <Mode kMode>
+inline void depthwise_pixel(const DepthwiseArgs& args, std::int64_t y, std::int64_t x,
+                            std::int64_t c, std::int64_t n, float* first, float* second) {
+  const bool whole = n == Vec::kWidth;
+  const auto load = [&](const float* from) { return whole ? Vec::load(from) : Vec::load(from, n); };
+  Vec p = Vec::broadcast(0), m = p;
+  for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i)
+    for (std::int32_t j = args.x.begin[x]; j < args.x.begin[x + 1]; ++j) {
+      const std::int64_t source =
+          (args.y.source[i] * args.source_width + args.x.source[j]) * args.channels + c;
+      const std::int64_t tap = args.y.tap[i] * args.kernel_width + args.x.tap[j];
+      const Vec w = load(args.weight + tap * args.channels + c);
+      const Vec a = load(args.a + source);
+      const Vec b = reads_b(kMode) ? load(args.b + source) : a;
+      accumulate_depthwise<kMode>(w, a, b, p, m);
+    }
+  whole ? p.store(first) : p.store(first, n);
+  if constexpr (has_second(kMode)) whole ? m.store(second) : m.store(second, n);
+}
+
+template <Mode kMode>
+void depthwise(const DepthwiseArgs& args) noexcept {
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t x = 0; x < args.out_width; ++x) {
+      const std::int64_t at = ((y - args.y0) * args.out_width + x) * args.channels;
+      for (std::int64_t c = 0; c < args.channels; c += Vec::kWidth) {
+        const std::int64_t rest = args.channels - c;
+        depthwise_pixel<kMode>(args, y, x, c, rest < Vec::kWidth ? rest : Vec::kWidth,
+                               args.first + at + c,
+                               has_second(kMode) ? args.second + at + c : nullptr);
+      }
+    }
+}

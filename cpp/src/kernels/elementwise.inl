@@ -1,0 +1,176 @@
+// Loops over flat arrays: the ends of forward and backward products, and what lies between them.
+
+// f(offset, load, store) over n values, whole vectors first; the last call handles what is left with
+// partial loads and stores, so every value goes through the same arithmetic.
+struct WholeVec {
+  Vec operator()(const float* p) const { return Vec::load(p); }
+  void operator()(Vec v, float* p) const { v.store(p); }
+};
+struct PartVec {
+  std::int64_t n;
+  Vec operator()(const float* p) const { return Vec::load(p, n); }
+  void operator()(Vec v, float* p) const { v.store(p, n); }
+};
+template <class F>
+inline void for_vectors(std::int64_t n, F f) {
+  std::int64_t i = 0;
+  for (; i + Vec::kWidth <= n; i += Vec::kWidth) f(i, WholeVec{});
+  if (i < n) f(i, PartVec{n - i});
+}
+
+// st(z) = z + eps sign(z), sign(0) = +1 (also for -0).
+inline Vec stabilized(Vec z, Vec eps) {
+  return select(z < Vec::broadcast(0), z - eps, z + eps);
+}
+
+inline Vec apply_tail(Tail tail, Vec a, Vec b, Vec v) {
+  const Vec zero = Vec::broadcast(0);
+  switch (tail) {
+    case Tail::none: return v;
+    case Tail::relu: return select(v < zero, zero, v);
+    case Tail::leaky_relu: return select(v < zero, a * v, v);
+    case Tail::clip: {
+      const Vec low = select(v < a, a, v);
+      return select(b < low, b, low);
+    }
+  }
+  return v;
+}
+
+void finish(const FinishArgs& args) noexcept {
+  const Vec a = Vec::broadcast(args.tail_a), b = Vec::broadcast(args.tail_b);
+  const Vec zero = Vec::broadcast(0);
+  for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
+    const std::int64_t at = pixel * args.channels;
+    for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+      const auto bias = [&](const float* p) { return p ? mem(p + c) : zero; };
+      const std::int64_t i = at + c;
+      const Vec p = mem(args.first + i);
+      const Vec m = args.second ? mem(args.second + i) : zero;
+      const Vec sum = p + m;
+      if (args.y) mem(apply_tail(args.tail, a, b, sum + bias(args.bias)), args.y + i);
+      if (args.z) mem(sum + bias(args.bias_z), args.z + i);
+      if (args.zp) mem(p + bias(args.bias_p), args.zp + i);
+      if (args.zn) mem(m + bias(args.bias_n), args.zn + i);
+    });
+  }
+}
+
+struct MapConstants {
+  Vec alpha, beta, gamma, eps;
+};
+
+// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0.
+template <class Mem>
+inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i, Mem mem) {
+  const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
+  const Vec r = mem(args.r + i), z = mem(args.z + i);
+  const Mask above = zero < z, below = z < zero;
+  const Vec side = select(above, mem(args.zp + i), mem(args.zn + i));
+  // z + gamma side has the sign of z: side is z+ >= 0 above and z- <= 0 below.
+  const Vec plain = r / stabilized(z + k.gamma * side, k.eps);
+  const Vec more = (one + k.gamma) * plain;
+  const Vec s_plus = select(above, more, select(below, plain, zero));
+  const Vec s_minus = select(above, plain, select(below, more, zero));
+  mem(s_plus, args.s_plus + i);
+  if (args.s_minus) mem(s_minus, args.s_minus + i);
+}
+
+template <Map kMap>
+inline void map_all(const MapArgs& args) {
+  const MapConstants k{Vec::broadcast(args.alpha), Vec::broadcast(args.beta),
+                       Vec::broadcast(args.gamma), Vec::broadcast(args.eps)};
+  const Vec zero = Vec::broadcast(0);
+  for_vectors(args.n, [&](std::int64_t i, auto mem) {
+    if constexpr (kMap == Map::gamma) return map_gamma(args, k, i, mem);
+    const Vec r = mem(args.r + i);
+    Vec plus = r, minus = zero;
+    if constexpr (kMap == Map::epsilon) plus = r / stabilized(mem(args.z + i), k.eps);
+    if constexpr (kMap == Map::z_plus) plus = r / stabilized(mem(args.zp + i), k.eps);
+    if constexpr (kMap == Map::alpha_beta) {
+      plus = k.alpha * r / stabilized(mem(args.zp + i), k.eps);
+      minus = zero - k.beta * r / stabilized(mem(args.zn + i), k.eps);
+    }
+    mem(plus, args.s_plus + i);
+    if (args.s_minus) mem(minus, args.s_minus + i);
+  });
+}
+
+void map(const MapArgs& args) noexcept {
+  switch (args.map) {
+    case Map::gradient: return map_all<Map::gradient>(args);
+    case Map::epsilon: return map_all<Map::epsilon>(args);
+    case Map::z_plus: return map_all<Map::z_plus>(args);
+    case Map::alpha_beta: return map_all<Map::alpha_beta>(args);
+    case Map::gamma: return map_all<Map::gamma>(args);
+  }
+}
+
+template <Tie kTie>
+inline void tie_all(const TieArgs& args) {
+  const Vec zero = Vec::broadcast(0);
+  for_vectors(args.n, [&](std::int64_t i, auto mem) {
+    const Vec p = mem(args.first + i);
+    Vec r = p;
+    if constexpr (kTie == Tie::times_x) r = mem(args.x + i) * p;
+    if constexpr (kTie == Tie::by_sign) {
+      const Vec x = mem(args.x + i);
+      r = max(x, zero) * p + min(x, zero) * mem(args.second + i);
+    }
+    if constexpr (kTie == Tie::box) {
+      const Vec x = mem(args.x + i);
+      r = (x - mem(args.low + i)) * p + (x - mem(args.high + i)) * mem(args.second + i);
+    }
+    mem(args.accumulate ? mem(args.r + i) + r : r, args.r + i);
+  });
+}
+
+void tie(const TieArgs& args) noexcept {
+  switch (args.tie) {
+    case Tie::copy: return tie_all<Tie::copy>(args);
+    case Tie::times_x: return tie_all<Tie::times_x>(args);
+    case Tie::by_sign: return tie_all<Tie::by_sign>(args);
+    case Tie::box: return tie_all<Tie::box>(args);
+  }
+}
+
+void tail_gradient(const TailGradientArgs& args) noexcept {
+  const Vec zero = Vec::broadcast(0), a = Vec::broadcast(args.a), b = Vec::broadcast(args.b);
+  for_vectors(args.n, [&](std::int64_t i, auto mem) {
+    const Vec y = mem(args.y + i), g = mem(args.g_in + i);
+    Vec out = g;
+    if (args.tail == Tail::relu) out = select(zero < y, g, zero);
+    if (args.tail == Tail::leaky_relu) out = select(zero < y, g, a * g);
+    if (args.tail == Tail::clip) out = select(a < y, select(y < b, g, zero), zero);
+    mem(out, args.g_out + i);
+  });
+}
+
+void add(const AddArgs& args) noexcept {
+  for_vectors(args.n, [&](std::int64_t i, auto mem) {
+    mem(mem(args.a + i) + mem(args.b + i), args.y + i);
+  });
+}
+
+void scale_shift(const ScaleShiftArgs& args) noexcept {
+  const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
+  for (std::int64_t p = 0; p < args.pixels; ++p)
+    for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+      const Vec scale = args.scale ? mem(args.scale + c) : one;
+      const Vec shift = args.shift ? mem(args.shift + c) : zero;
+      mem(fma(mem(args.x + p * args.channels + c), scale, shift), args.y + p * args.channels + c);
+    });
+}
+
+// Tiles keep both the read and the written lines in L1.
+void transpose(const TransposeArgs& args) noexcept {
+  constexpr std::int64_t kTile = 32;
+  for (std::int64_t r0 = 0; r0 < args.rows; r0 += kTile)
+    for (std::int64_t c0 = 0; c0 < args.columns; c0 += kTile) {
+      const std::int64_t r1 = r0 + kTile < args.rows ? r0 + kTile : args.rows;
+      const std::int64_t c1 = c0 + kTile < args.columns ? c0 + kTile : args.columns;
+      for (std::int64_t c = c0; c < c1; ++c)
+        for (std::int64_t r = r0; r < r1; ++r)
+          args.y[c * args.rows + r] = args.x[r * args.columns + c];
+    }
+}

@@ -1,0 +1,268 @@
+#pragma once
+
+#include <cstdint>
+
+// The seam between planning and arithmetic: one table of functions per instruction set. Kernels get
+// pointers and sizes, everything else was decided and checked before. They never allocate, throw,
+// start threads or look at global state.
+//
+// Memory: a value is "channels last": (pixels, channels) per sample. A windowed layer, forward or
+// backward, is written as a gather: each output pixel reads, per tap, one source pixel. Stride,
+// padding, dilation and transposition are only different tap tables.
+
+namespace relprop {
+
+// Taps of every output coordinate along one axis: those of coordinate o are
+// tap[begin[o] .. begin[o + 1]), reading source coordinate source[...].
+struct AxisTaps {
+  const std::int32_t* begin;
+  const std::int32_t* tap;
+  const std::int32_t* source;
+};
+
+// What a contraction sums over the inputs k of an output m. a, b are source values, w the weight.
+//   plain          first  = sum w a
+//   split_product  first  = sum max(w a, 0)           second = sum min(w a, 0)
+//   split_weight   first  = sum max(w, 0) a           second = sum min(w, 0) a
+//   blend          first  = sum w (w >= 0 ? a : b)
+//   blend_both     first  as blend                    second = sum w (w >= 0 ? b : a)
+// Forward products that feed a rule are split_product; the backward product of a rule is blend with
+// a = s+, b = s- where the layer's input is known to be non-negative, blend_both otherwise.
+enum class Mode { plain, split_product, split_weight, blend, blend_both };
+inline constexpr int kModes = 5;
+constexpr bool has_second(Mode mode) {
+  return mode == Mode::split_product || mode == Mode::split_weight || mode == Mode::blend_both;
+}
+constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
+
+// Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in L1.
+inline constexpr int kListBlock = 32;
+
+// Lists the non-zero entries of each point: an entry is kept where a != 0 or (b given and) b != 0.
+// Per point and group, block after block of kListBlock channels, compacted at the block's start.
+// by_sign puts the entries with a > 0 first and those with a < 0 after them (split_product);
+// otherwise all entries count as the first kind.
+struct ListArgs {
+  const float* a;            // (points, groups * channels)
+  const float* b;            // the same or null
+  std::int64_t points;
+  std::int64_t groups;
+  std::int64_t channels;     // per group
+  bool by_sign;
+  float* value_a;            // (points, groups * channels)
+  float* value_b;            // the same; null if b is
+  std::uint8_t* index;       // (points, groups * channels): channel within the block
+  std::uint8_t* count;       // (points, groups, ceil(channels / kListBlock), 2)
+};
+
+// Zero-skipping contraction of one sample and one group, lanes over output channels.
+// Computes output rows [y0, y1), columns [x0, x1), and writes (not adds) first and second.
+struct SkipArgs {
+  const float* value_a;      // the sample's lists, at the group's first channel
+  const float* value_b;
+  const std::uint8_t* index;
+  const std::uint8_t* count; // at the group's first block
+  std::int64_t list_stride;  // groups * channels
+  std::int64_t count_stride; // groups * blocks * 2
+  std::int64_t channels;     // source channels of the group
+  std::int64_t source_width;
+  std::int64_t kernel_height, kernel_width;
+  AxisTaps y, x;             // x.begin null: pointwise, output pixel (0, x) reads source pixel x
+  std::int64_t y0, y1, x0, x1;
+  const float* weight;       // packed: see pack_skip in src/pack.h; at output channel 0 of the group
+  std::int64_t outputs;      // output channels of the group
+  std::int64_t m0, m1;       // output channels to compute; m0 is a multiple of lane_block
+  // Output pixel (y, x) of the call, relative to (y0, x0), channel m:
+  //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
+  float* first;
+  float* second;             // null unless has_second(mode)
+  std::int64_t out_stride;
+};
+
+// Sign-partitioned contraction of one sample and one group, lanes over output pixels.
+// Supports split_product, blend and blend_both. Output pixels [p0, p0 + count) in row-major order,
+// count <= Kernels::panel_lanes. Writes first[(p - p0) * out_stride + m].
+struct PartitionArgs {
+  const float* a;            // the sample, channels last, at the group's first channel
+  const float* b;            // blend modes
+  std::int64_t source_stride;    // channels of a source pixel, all groups
+  std::int64_t source_width;
+  std::int64_t channels;         // of the group
+  bool nonnegative;          // split_product: a >= 0 everywhere; otherwise a is split by sign too
+  std::int64_t kernel_height, kernel_width;
+  AxisTaps y, x;             // x.begin null: pointwise
+  std::int64_t out_width;
+  std::int64_t p0, count;
+  // Rows r = tap * channels + channel in blocks of kPanelRows. For every block and pair of outputs
+  // (m, m + 1): rows sorted by the signs of the two weights in the order (+,+) (+,-) (-,-) (-,+);
+  // group g of pair q in block k is [group[(k * pairs + q) * 5 + g], group[... + g + 1]) in row
+  // (index within the block) and weight (two per entry). Rows whose two weights are both zero are
+  // not stored; zero counts as positive. An odd last output is paired with zero weights.
+  const std::uint16_t* row;
+  const float* weight;
+  const std::int32_t* group;
+  std::int64_t outputs;
+  float* first;
+  float* second;
+  std::int64_t out_stride;
+  float* scratch;            // partition_scratch(outputs, panel_lanes) floats, 64-byte aligned
+};
+inline constexpr int kPanelRows = 128;
+// Two panels (a and b, or a+ and a-) and two accumulator rows per output, outputs rounded up to 2.
+constexpr std::int64_t partition_scratch(std::int64_t outputs, std::int64_t panel_lanes) {
+  return (2 * kPanelRows + 2 * ((outputs + 1) / 2 * 2)) * panel_lanes;
+}
+
+// Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
+struct DepthwiseArgs {
+  const float* a;            // one sample, (pixels, channels)
+  const float* b;
+  std::int64_t channels;
+  std::int64_t source_width;
+  std::int64_t kernel_width;
+  AxisTaps y, x;
+  std::int64_t out_width;
+  std::int64_t y0, y1;       // rows to compute; first[((y - y0) * out_width + x) * channels + c]
+  const float* weight;       // (taps, channels)
+  float* first;
+  float* second;
+};
+
+// Activations that are cheap enough to ride on the end of a product.
+enum class Tail { none, relu, leaky_relu, clip };
+
+// End of a forward product. For every (pixel, channel) with P = first, M = second (0 if null):
+//   y  = tail(P + M + bias)
+//   z  = P + M + bias_z, zp = P + bias_p, zn = M + bias_n      (where the pointer is not null)
+// Null biases are zero. All arrays are (pixels, channels); first/second may alias nothing.
+struct FinishArgs {
+  const float* first;
+  const float* second;
+  std::int64_t pixels, channels;
+  const float *bias, *bias_z, *bias_p, *bias_n;  // per channel
+  Tail tail;
+  float tail_a, tail_b;      // leaky_relu: slope; clip: bounds
+  float *y, *z, *zp, *zn;
+};
+
+// R and denominators -> s+ and s-; st(z) = z + eps sign(z), sign(0) = +1.
+enum class Map {
+  gradient,    // s+ = R
+  epsilon,     // s+ = R / st(z)                                       also norm, w^2, flat, z^B
+  z_plus,      // s+ = R / st(zp),          s- = 0
+  alpha_beta,  // s+ = alpha R / st(zp),    s- = -beta R / st(zn)
+  gamma,       // z > 0: D = st(z + g zp): s+ = (1 + g) R / D, s- = R / D
+               // z < 0: D = st(z + g zn): s+ = R / D, s- = (1 + g) R / D;   z = 0: both 0
+};
+struct MapArgs {
+  Map map;
+  const float *r, *z, *zp, *zn;
+  float alpha, beta, gamma, eps;
+  float* s_plus;
+  float* s_minus;            // null where the map has none
+  std::int64_t n;
+};
+
+// End of a backward product: (P, M) -> R at the layer's input, elementwise over n values.
+enum class Tie {
+  copy,        // R = P                                     gradient, w^2, flat
+  times_x,     // R = x P                                   epsilon, blend with x >= 0
+  by_sign,     // R = max(x, 0) P + min(x, 0) M             blend_both
+  box,         // R = (x - low) P + (x - high) M            z^B
+};
+struct TieArgs {
+  Tie tie;
+  const float *first, *second, *x, *low, *high;
+  bool accumulate;           // r += instead of r =
+  float* r;
+  std::int64_t n;
+};
+
+// Derivative of a tail, from its output y: g *= tail'(.); relu: y > 0; leaky_relu: y > 0 ? 1 : a;
+// clip: a < y < b. g_out may alias g_in.
+struct TailGradientArgs {
+  Tail tail;
+  float a, b;
+  const float* y;
+  const float* g_in;
+  float* g_out;
+  std::int64_t n;
+};
+
+// Pooling of one sample, channels last; rows [y0, y1) of the output. Max: the first maximum in
+// row-major order wins, NaN wins over everything; winner holds its source pixel, -1 for a window
+// that lies in the padding only (y = -infinity is then never read by anyone: the plan refuses it).
+struct PoolArgs {
+  const float* x;
+  std::int64_t channels, source_width, out_width, y0, y1;
+  AxisTaps y_taps, x_taps;
+  const float* inverse_count;   // average: per output pixel (whole sample, index y * out_width + x)
+  float* y;                     // rows relative to y0
+  std::int32_t* winner;         // max; rows relative to y0
+};
+// Backward of max pooling for channels [c0, c1) of one sample: r_in[winner] += r_out. r_in was zeroed.
+struct UnpoolArgs {
+  const float* r_out;
+  const std::int32_t* winner;
+  std::int64_t out_pixels, channels, c0, c1;
+  float* r_in;
+};
+// Backward of average pooling written as a gather over the output pixels of each input pixel:
+// out(p) = sum over taps of s[source] * inverse_count[source]; rows [y0, y1) of the layer's input.
+struct UnpoolAverageArgs {
+  const float* s;
+  std::int64_t channels, source_width, out_width, y0, y1;
+  AxisTaps y_taps, x_taps;
+  const float* inverse_count;   // per source pixel
+  float* out;                   // rows relative to y0
+};
+
+// y = a + b, n values. y may alias a or b.
+struct AddArgs {
+  const float *a, *b;
+  float* y;
+  std::int64_t n;
+};
+// y = x * scale + shift per channel, over (pixels, channels). scale or shift null: 1 or 0.
+struct ScaleShiftArgs {
+  const float *x, *scale, *shift;
+  float* y;
+  std::int64_t pixels, channels;
+};
+// (rows, columns) -> (columns, rows): between the caller's channels-first and our channels-last.
+struct TransposeArgs {
+  const float* x;
+  float* y;
+  std::int64_t rows, columns;
+};
+
+struct Kernels {
+  const char* name;
+  int vector_width;     // floats
+  int lane_block;       // output channels that one zero-skipping block holds; a multiple of vector_width
+  int panel_lanes;      // output pixels of one sign-partitioned call; a multiple of vector_width
+  void (*list)(const ListArgs&) noexcept;
+  void (*skip[kModes])(const SkipArgs&) noexcept;            // indexed by Mode
+  void (*partition[kModes])(const PartitionArgs&) noexcept;  // null for plain and split_weight
+  void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;
+  void (*finish)(const FinishArgs&) noexcept;
+  void (*map)(const MapArgs&) noexcept;
+  void (*tie)(const TieArgs&) noexcept;
+  void (*tail_gradient)(const TailGradientArgs&) noexcept;
+  void (*max_pool)(const PoolArgs&) noexcept;
+  void (*average_pool)(const PoolArgs&) noexcept;
+  void (*unpool_max)(const UnpoolArgs&) noexcept;
+  void (*unpool_average)(const UnpoolAverageArgs&) noexcept;
+  void (*add)(const AddArgs&) noexcept;
+  void (*scale_shift)(const ScaleShiftArgs&) noexcept;
+  void (*transpose)(const TransposeArgs&) noexcept;
+};
+
+// One table per translation unit in this folder; null where the build's target has no such ISA.
+namespace reference { extern const Kernels kernels; }
+namespace baseline { extern const Kernels kernels; }
+namespace avx2 { extern const Kernels kernels; }
+namespace avx512 { extern const Kernels kernels; }
+namespace neon { extern const Kernels kernels; }
+
+}  // namespace relprop

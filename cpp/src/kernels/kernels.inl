@@ -1,0 +1,48 @@
+// The table of one instruction set. Included once per translation unit, behind the Vec of that set.
+// Everything but the table has internal linkage, and only headers without inline functions of their
+// own are included: a weak symbol compiled for AVX-512 here could be the copy that the linker keeps
+// for a machine without it.
+
+#include "kernels.h"
+
+namespace relprop::RELPROP_ISA {
+namespace {
+
+#include "list.inl"
+#include "skip.inl"
+#include "partition.inl"
+#include "depthwise.inl"
+#include "elementwise.inl"
+#include "pool.inl"
+
+}  // namespace
+
+#define RELPROP_NAME_OF(isa) #isa
+#define RELPROP_NAME(isa) RELPROP_NAME_OF(isa)
+
+extern const Kernels kernels = {
+    RELPROP_NAME(RELPROP_ISA),
+    Vec::kWidth,
+    kLaneBlock,
+    kPanelLanes,
+    list,
+    {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
+     skip<Mode::blend_both>},
+    {nullptr, partition<Mode::split_product>, nullptr, partition<Mode::blend>,
+     partition<Mode::blend_both>},
+    {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
+     depthwise<Mode::blend>, depthwise<Mode::blend_both>},
+    finish,
+    map,
+    tie,
+    tail_gradient,
+    max_pool,
+    average_pool,
+    unpool_max,
+    unpool_average,
+    add,
+    scale_shift,
+    transpose,
+};
+
+}  // namespace relprop::RELPROP_ISA

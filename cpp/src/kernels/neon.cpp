@@ -1,0 +1,4 @@
+#define RELPROP_ISA neon
+#include "vec_neon.h"
+
+#include "kernels.inl"

@@ -1,0 +1,164 @@
+// Sign-partitioned product: lanes run over output pixels, weights are scalars. The sources of a tile
+// of pixels are copied into a panel (rows = kernel tap x channel) that stays in L1. Outputs come in
+// pairs, and the panel's rows are sorted by the signs of the pair's two weights when the weights are
+// packed. Inside one of the four groups it is fixed which sum each product belongs to, so both
+// z+ = sum max(w a, 0) and z- = sum min(w a, 0) cost the multiplications of one plain product:
+//
+//   group     (+,+)   (+,-)   (-,-)   (-,+)
+//   output 0  z+      z+      z-      z-        between groups only one of the two
+//   output 1  z+      z-      z-      z+        accumulator rows changes
+//
+// Backward, s+ and s- have a panel each and the sign of the weight picks the panel instead.
+
+constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
+
+// Index of the source coordinate that output coordinate o reads through tap t, or -1.
+inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
+  for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i)
+    if (taps.tap[i] == t) return taps.source[i];
+  return -1;
+}
+
+inline std::int64_t source_pixel(const PartitionArgs& args, std::int64_t p, std::int64_t tap) {
+  if (args.x.begin == nullptr) return p;
+  const std::int64_t y = source_of(args.y, p / args.out_width, tap / args.kernel_width);
+  const std::int64_t x = source_of(args.x, p % args.out_width, tap % args.kernel_width);
+  return y < 0 || x < 0 ? -1 : y * args.source_width + x;
+}
+
+enum class Part { all, positive, negative };
+
+// Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane].
+template <Part kPart>
+inline void copy_panel(const PartitionArgs& args, const float* source, std::int64_t r0,
+                       std::int64_t r1, float* panel) {
+  for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) {
+    std::int64_t r = r0;
+    while (r < r1) {
+      const std::int64_t tap = r / args.channels, c0 = r % args.channels;
+      const std::int64_t count = args.channels - c0 < r1 - r ? args.channels - c0 : r1 - r;
+      const std::int64_t pixel = lane < args.count ? source_pixel(args, args.p0 + lane, tap) : -1;
+      float* to = panel + (r - r0) * kPanelLanes + lane;
+      const float* from = source + pixel * args.source_stride + c0;
+      for (std::int64_t c = 0; c < count; ++c) {
+        float value = pixel < 0 ? 0.0f : from[c];
+        if (kPart == Part::positive) value = value < 0 ? 0.0f : value;
+        if (kPart == Part::negative) value = value < 0 ? value : 0.0f;
+        to[c * kPanelLanes] = value;
+      }
+      r += count;
+    }
+  }
+}
+
+struct PanelSums {
+  Vec v[kPanelVectors];
+  static PanelSums load(const float* p) {
+    PanelSums s;
+    for (int q = 0; q < kPanelVectors; ++q) s.v[q] = Vec::load(p + q * Vec::kWidth);
+    return s;
+  }
+  void store(float* p) const {
+    for (int q = 0; q < kPanelVectors; ++q) v[q].store(p + q * Vec::kWidth);
+  }
+};
+
+// Adds entries [begin, end) of one group: rows of panel0 to c0, of panel1 to c1.
+template <bool kSamePanel>
+inline void add_group(const float* panel0, const float* panel1, const std::uint16_t* row,
+                      const float* weight, std::int32_t begin, std::int32_t end, PanelSums& c0,
+                      PanelSums& c1) {
+  PanelSums s0 = c0, s1 = c1;
+  for (std::int32_t t = begin; t < end; ++t) {
+    const float* x0 = panel0 + row[t] * kPanelLanes;
+    const float* x1 = panel1 + row[t] * kPanelLanes;
+    const Vec w0 = Vec::broadcast(weight[2 * t]), w1 = Vec::broadcast(weight[2 * t + 1]);
+#pragma GCC unroll 8
+    for (int q = 0; q < kPanelVectors; ++q) {
+      const Vec a = Vec::load(x0 + q * Vec::kWidth);
+      const Vec b = kSamePanel ? a : Vec::load(x1 + q * Vec::kWidth);
+      s0.v[q] = fma(a, w0, s0.v[q]);
+      s1.v[q] = fma(b, w1, s1.v[q]);
+    }
+  }
+  c0 = s0;
+  c1 = s1;
+}
+
+// z+ and z- of one pair of outputs from one panel. plus and minus: two rows of sums each.
+inline void add_split_pair(const float* panel, const std::uint16_t* row, const float* weight,
+                           const std::int32_t* group, float* plus, float* minus) {
+  PanelSums c0 = PanelSums::load(plus), c1 = PanelSums::load(plus + kPanelLanes);
+  add_group<true>(panel, panel, row, weight, group[0], group[1], c0, c1);
+  c1.store(plus + kPanelLanes);
+  c1 = PanelSums::load(minus + kPanelLanes);
+  add_group<true>(panel, panel, row, weight, group[1], group[2], c0, c1);
+  c0.store(plus);
+  c0 = PanelSums::load(minus);
+  add_group<true>(panel, panel, row, weight, group[2], group[3], c0, c1);
+  c1.store(minus + kPanelLanes);
+  c1 = PanelSums::load(plus + kPanelLanes);
+  add_group<true>(panel, panel, row, weight, group[3], group[4], c0, c1);
+  c0.store(minus);
+  c1.store(plus + kPanelLanes);
+}
+
+// sum w (w >= 0 ? a : b) of one pair of outputs.
+inline void add_blend_pair(const float* a, const float* b, const std::uint16_t* row,
+                           const float* weight, const std::int32_t* group, float* sums) {
+  PanelSums c0 = PanelSums::load(sums), c1 = PanelSums::load(sums + kPanelLanes);
+  add_group<true>(a, a, row, weight, group[0], group[1], c0, c1);
+  add_group<false>(a, b, row, weight, group[1], group[2], c0, c1);
+  add_group<true>(b, b, row, weight, group[2], group[3], c0, c1);
+  add_group<false>(b, a, row, weight, group[3], group[4], c0, c1);
+  c0.store(sums);
+  c1.store(sums + kPanelLanes);
+}
+
+// (outputs, lanes) -> (pixels, channels).
+inline void write_sums(const PartitionArgs& args, const float* sums, float* to) {
+  for (std::int64_t p = 0; p < args.count; ++p)
+    for (std::int64_t m = 0; m < args.outputs; ++m)
+      to[p * args.out_stride + m] = sums[m * kPanelLanes + p];
+}
+
+template <Mode kMode>
+void partition(const PartitionArgs& args) noexcept {
+  const std::int64_t rows = args.kernel_height * args.kernel_width * args.channels;
+  const std::int64_t pairs = (args.outputs + 1) / 2;
+  float* panel_a = args.scratch;
+  float* panel_b = panel_a + kPanelRows * kPanelLanes;
+  float* plus = panel_b + kPanelRows * kPanelLanes;
+  float* minus = plus + 2 * pairs * kPanelLanes;
+  const Vec zero = Vec::broadcast(0);
+  for (float* p = plus; p < minus + 2 * pairs * kPanelLanes; p += Vec::kWidth) zero.store(p);
+
+  for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
+    const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
+    const bool split = kMode == Mode::split_product;
+    const bool whole = !split || args.nonnegative;
+    if (whole) {
+      copy_panel<Part::all>(args, args.a, r0, r1, panel_a);
+    } else {
+      copy_panel<Part::positive>(args, args.a, r0, r1, panel_a);
+      copy_panel<Part::negative>(args, args.a, r0, r1, panel_b);
+    }
+    if (!split) copy_panel<Part::all>(args, args.b, r0, r1, panel_b);
+    for (std::int64_t q = 0; q < pairs; ++q) {
+      const std::int32_t* group = args.group + (k * pairs + q) * 5;
+      float* p = plus + 2 * q * kPanelLanes;
+      float* m = minus + 2 * q * kPanelLanes;
+      if constexpr (kMode == Mode::split_product) {
+        add_split_pair(panel_a, args.row, args.weight, group, p, m);
+        // A negative source turns the sign of every product.
+        if (!whole) add_split_pair(panel_b, args.row, args.weight, group, m, p);
+      } else {
+        add_blend_pair(panel_a, panel_b, args.row, args.weight, group, p);
+        if constexpr (kMode == Mode::blend_both)
+          add_blend_pair(panel_b, panel_a, args.row, args.weight, group, m);
+      }
+    }
+  }
+  write_sums(args, plus, args.first);
+  if constexpr (has_second(kMode)) write_sums(args, minus, args.second);
+}

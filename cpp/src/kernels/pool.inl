@@ -1,0 +1,76 @@
+// Pooling, lanes over channels.
+
+// A source index rides through the float registers as its bits.
+inline Vec index_bits(std::int32_t index) {
+  float bits;
+  __builtin_memcpy(&bits, &index, sizeof bits);
+  return Vec::broadcast(bits);
+}
+
+void max_pool(const PoolArgs& args) noexcept {
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t x = 0; x < args.out_width; ++x) {
+      const std::int64_t at = ((y - args.y0) * args.out_width + x) * args.channels;
+      for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+        Vec best = Vec::broadcast(-__builtin_inff()), winner = index_bits(-1);
+        bool first = true;
+        for (std::int32_t i = args.y_taps.begin[y]; i < args.y_taps.begin[y + 1]; ++i)
+          for (std::int32_t j = args.x_taps.begin[x]; j < args.x_taps.begin[x + 1]; ++j) {
+            const std::int64_t source =
+                args.y_taps.source[i] * args.source_width + args.x_taps.source[j];
+            const Vec value = mem(args.x + source * args.channels + c);
+            const Vec index = index_bits(static_cast<std::int32_t>(source));
+            const Mask better = (best < value) | is_nan(value);
+            best = first ? value : select(better, value, best);
+            winner = first ? index : select(better, index, winner);
+            first = false;
+          }
+        mem(best, args.y + at + c);
+        if (args.winner) mem(winner, reinterpret_cast<float*>(args.winner) + at + c);
+      });
+    }
+}
+
+void average_pool(const PoolArgs& args) noexcept {
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t x = 0; x < args.out_width; ++x) {
+      const std::int64_t at = ((y - args.y0) * args.out_width + x) * args.channels;
+      const Vec share = Vec::broadcast(args.inverse_count[y * args.out_width + x]);
+      for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+        Vec sum = Vec::broadcast(0);
+        for (std::int32_t i = args.y_taps.begin[y]; i < args.y_taps.begin[y + 1]; ++i)
+          for (std::int32_t j = args.x_taps.begin[x]; j < args.x_taps.begin[x + 1]; ++j) {
+            const std::int64_t source =
+                args.y_taps.source[i] * args.source_width + args.x_taps.source[j];
+            sum = sum + mem(args.x + source * args.channels + c);
+          }
+        mem(sum * share, args.y + at + c);
+      });
+    }
+}
+
+void unpool_max(const UnpoolArgs& args) noexcept {
+  for (std::int64_t p = 0; p < args.out_pixels; ++p)
+    for (std::int64_t c = args.c0; c < args.c1; ++c) {
+      const std::int64_t at = p * args.channels + c;
+      args.r_in[args.winner[at] * args.channels + c] += args.r_out[at];
+    }
+}
+
+void unpool_average(const UnpoolAverageArgs& args) noexcept {
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t x = 0; x < args.out_width; ++x) {
+      const std::int64_t at = ((y - args.y0) * args.out_width + x) * args.channels;
+      for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+        Vec sum = Vec::broadcast(0);
+        for (std::int32_t i = args.y_taps.begin[y]; i < args.y_taps.begin[y + 1]; ++i)
+          for (std::int32_t j = args.x_taps.begin[x]; j < args.x_taps.begin[x + 1]; ++j) {
+            const std::int64_t source =
+                args.y_taps.source[i] * args.source_width + args.x_taps.source[j];
+            const Vec share = Vec::broadcast(args.inverse_count[source]);
+            sum = fma(mem(args.s + source * args.channels + c), share, sum);
+          }
+        mem(sum, args.out + at + c);
+      });
+    }
+}

@@ -1,0 +1,364 @@
+// Textbook loops with double accumulation: slow, obvious, and the measure of every other table.
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/kernels.h"
+
+namespace relprop::reference {
+namespace {
+
+using Int = std::int64_t;
+
+constexpr int kVectorWidth = 4;
+constexpr int kLaneBlock = 16;
+constexpr int kPanelLanes = 16;
+
+double positive(double v) { return v < 0 ? 0 : v; }  // keeps NaN
+double negative(double v) { return v > 0 ? 0 : v; }
+
+struct Sums {
+  double first = 0, second = 0;
+};
+
+// One term of a contraction; the formulas stand beside Mode.
+void add_term(Sums& sums, Mode mode, double w, double a, double b) {
+  switch (mode) {
+    case Mode::plain: sums.first += w * a; return;
+    case Mode::split_product:
+      sums.first += positive(w * a);
+      sums.second += negative(w * a);
+      return;
+    case Mode::split_weight:
+      sums.first += positive(w) * a;
+      sums.second += negative(w) * a;
+      return;
+    case Mode::blend: sums.first += w * (w >= 0 ? a : b); return;
+    case Mode::blend_both:
+      sums.first += w * (w >= 0 ? a : b);
+      sums.second += w * (w >= 0 ? b : a);
+      return;
+  }
+}
+
+// Calls f(tap, source pixel) for everything that output pixel (oy, ox) reads.
+template <class F>
+void for_taps(const AxisTaps& y, const AxisTaps& x, Int kernel_width, Int source_width, Int oy,
+              Int ox, F f) {
+  if (x.begin == nullptr) {
+    f(Int{0}, ox);
+    return;
+  }
+  for (std::int32_t i = y.begin[oy]; i < y.begin[oy + 1]; ++i)
+    for (std::int32_t j = x.begin[ox]; j < x.begin[ox + 1]; ++j)
+      f(y.tap[i] * kernel_width + x.tap[j], y.source[i] * source_width + x.source[j]);
+}
+
+void list(const ListArgs& args) noexcept {
+  const Int blocks = (args.channels + kListBlock - 1) / kListBlock;
+  for (Int p = 0; p < args.points; ++p)
+    for (Int g = 0; g < args.groups; ++g)
+      for (Int block = 0; block < blocks; ++block) {
+        const Int at = (p * args.groups + g) * args.channels + block * kListBlock;
+        const Int rest = args.channels - block * kListBlock;
+        std::uint8_t* count = args.count + ((p * args.groups + g) * blocks + block) * 2;
+        Int kept = 0;
+        for (int kind = 0; kind < 2; ++kind) {
+          const Int before = kept;
+          for (Int k = 0; k < kListBlock && k < rest; ++k) {
+            const float a = args.a[at + k], b = args.b ? args.b[at + k] : 0;
+            const int its_kind = args.by_sign && a < 0 ? 1 : 0;
+            if ((a == 0 && b == 0) || its_kind != kind) continue;
+            args.value_a[at + kept] = a;
+            if (args.b) args.value_b[at + kept] = b;
+            args.index[at + kept] = static_cast<std::uint8_t>(k);
+            ++kept;
+          }
+          count[kind] = static_cast<std::uint8_t>(kept - before);
+        }
+      }
+}
+
+// Packed weight of output m, tap t, channel k: see pack_skip.
+float skip_weight(const SkipArgs& args, Int m, Int t, Int k) {
+  const Int taps = args.kernel_height * args.kernel_width;
+  const Int m0 = m / kLaneBlock * kLaneBlock;
+  const Int rest = (args.outputs - m0 + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
+  const Int width = rest < kLaneBlock ? rest : kLaneBlock;
+  const Int k0 = k / kListBlock * kListBlock;
+  const Int depth = args.channels - k0 < kListBlock ? args.channels - k0 : kListBlock;
+  return args.weight[m0 * args.channels * taps + k0 * taps * width +
+                     (t * depth + k - k0) * width + m - m0];
+}
+
+template <Mode kMode>
+Sums skip_sums(const SkipArgs& args, Int y, Int x, Int m) {
+  const Int blocks = (args.channels + kListBlock - 1) / kListBlock;
+  Sums sums;
+  for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x, [&](Int t, Int source) {
+    for (Int block = 0; block < blocks; ++block) {
+      const Int at = source * args.list_stride + block * kListBlock;
+      const std::uint8_t* count = args.count + source * args.count_stride + block * 2;
+      for (Int i = 0; i < count[0] + count[1]; ++i)
+        add_term(sums, kMode, skip_weight(args, m, t, block * kListBlock + args.index[at + i]),
+                 args.value_a[at + i], reads_b(kMode) ? args.value_b[at + i] : 0);
+    }
+  });
+  return sums;
+}
+
+template <Mode kMode>
+void skip(const SkipArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = args.x0; x < args.x1; ++x)
+      for (Int m = args.m0; m < args.m1; ++m) {
+        const Sums sums = skip_sums<kMode>(args, y, x, m);
+        const Int at =
+            ((y - args.y0) * (args.x1 - args.x0) + (x - args.x0)) * args.out_stride + m;
+        args.first[at] = static_cast<float>(sums.first);
+        if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+      }
+}
+
+// Source value of panel row r at output pixel p; 0 where the tap lies in the padding.
+float panel_value(const PartitionArgs& args, const float* source, Int r, Int p) {
+  const Int tap = r / args.channels, k = r % args.channels;
+  const bool pointwise = args.x.begin == nullptr;
+  const Int y = pointwise ? 0 : p / args.out_width, x = pointwise ? p : p % args.out_width;
+  float value = 0;
+  for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x, [&](Int t, Int pixel) {
+    if (t == tap) value = source[pixel * args.source_stride + k];
+  });
+  return value;
+}
+
+template <Mode kMode>
+Sums partition_sums(const PartitionArgs& args, Int p, Int m) {
+  const Int rows = args.kernel_height * args.kernel_width * args.channels;
+  const Int blocks = (rows + kPanelRows - 1) / kPanelRows, pairs = (args.outputs + 1) / 2;
+  Sums sums;
+  for (Int block = 0; block < blocks; ++block) {
+    const std::int32_t* bounds = args.group + (block * pairs + m / 2) * 5;
+    for (Int i = bounds[0]; i < bounds[4]; ++i) {
+      const Int r = block * kPanelRows + args.row[i];
+      const float a = panel_value(args, args.a, r, p);
+      const float b = reads_b(kMode) ? panel_value(args, args.b, r, p) : 0;
+      add_term(sums, kMode, args.weight[2 * i + m % 2], a, b);
+    }
+  }
+  return sums;
+}
+
+template <Mode kMode>
+void partition(const PartitionArgs& args) noexcept {
+  for (Int p = 0; p < args.count; ++p)
+    for (Int m = 0; m < args.outputs; ++m) {
+      const Sums sums = partition_sums<kMode>(args, args.p0 + p, m);
+      args.first[p * args.out_stride + m] = static_cast<float>(sums.first);
+      if (has_second(kMode))
+        args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
+    }
+}
+
+template <Mode kMode>
+void depthwise(const DepthwiseArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int c = 0; c < args.channels; ++c) {
+        Sums sums;
+        for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x,
+                 [&](Int t, Int source) {
+                   const Int at = source * args.channels + c;
+                   add_term(sums, kMode, args.weight[t * args.channels + c], args.a[at],
+                            reads_b(kMode) ? args.b[at] : 0);
+                 });
+        const Int at = ((y - args.y0) * args.out_width + x) * args.channels + c;
+        args.first[at] = static_cast<float>(sums.first);
+        if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+      }
+}
+
+double apply_tail(double v, Tail tail, double a, double b) {
+  switch (tail) {
+    case Tail::none: return v;
+    case Tail::relu: return v <= 0 ? 0 : v;
+    case Tail::leaky_relu: return v > 0 ? v : a * v;
+    case Tail::clip: return v < a ? a : v > b ? b : v;
+  }
+  return v;
+}
+
+void finish(const FinishArgs& args) noexcept {
+  for (Int i = 0; i < args.pixels * args.channels; ++i) {
+    const Int c = i % args.channels;
+    const auto of = [c](const float* bias) { return bias ? bias[c] : 0.0; };
+    const double p = args.first[i], m = args.second ? args.second[i] : 0.0;
+    if (args.y)
+      args.y[i] = static_cast<float>(
+          apply_tail(p + m + of(args.bias), args.tail, args.tail_a, args.tail_b));
+    if (args.z) args.z[i] = static_cast<float>(p + m + of(args.bias_z));
+    if (args.zp) args.zp[i] = static_cast<float>(p + of(args.bias_p));
+    if (args.zn) args.zn[i] = static_cast<float>(m + of(args.bias_n));
+  }
+}
+
+// st(z) = z + eps sign(z), sign(0) = +1
+double stabilized(double z, double eps) { return z < 0 ? z - eps : z + eps; }
+
+Sums map_one(const MapArgs& args, Int i) {
+  const double r = args.r[i], eps = args.eps, g = args.gamma;
+  switch (args.map) {
+    case Map::gradient: return {r, 0};
+    case Map::epsilon: return {r / stabilized(args.z[i], eps), 0};
+    case Map::z_plus: return {r / stabilized(args.zp[i], eps), 0};
+    case Map::alpha_beta:
+      return {args.alpha * r / stabilized(args.zp[i], eps),
+              -args.beta * r / stabilized(args.zn[i], eps)};
+    case Map::gamma: {
+      const double z = args.z[i];
+      if (z == 0) return {0, 0};
+      const double q = r / stabilized(z + g * (z < 0 ? args.zn[i] : args.zp[i]), eps);
+      return z < 0 ? Sums{q, (1 + g) * q} : Sums{(1 + g) * q, q};
+    }
+  }
+  return {};
+}
+
+void map(const MapArgs& args) noexcept {
+  for (Int i = 0; i < args.n; ++i) {
+    const Sums s = map_one(args, i);
+    args.s_plus[i] = static_cast<float>(s.first);
+    if (args.s_minus) args.s_minus[i] = static_cast<float>(s.second);
+  }
+}
+
+double tie_one(const TieArgs& args, Int i) {
+  const double p = args.first[i];
+  switch (args.tie) {
+    case Tie::copy: return p;
+    case Tie::times_x: return args.x[i] * p;
+    case Tie::by_sign: return positive(args.x[i]) * p + negative(args.x[i]) * args.second[i];
+    case Tie::box: {
+      const double x = args.x[i];
+      return (x - args.low[i]) * p + (x - args.high[i]) * args.second[i];
+    }
+  }
+  return 0;
+}
+
+void tie(const TieArgs& args) noexcept {
+  for (Int i = 0; i < args.n; ++i)
+    args.r[i] = static_cast<float>((args.accumulate ? args.r[i] : 0.0) + tie_one(args, i));
+}
+
+void tail_gradient(const TailGradientArgs& args) noexcept {
+  for (Int i = 0; i < args.n; ++i) {
+    const float y = args.y[i], g = args.g_in[i];
+    switch (args.tail) {
+      case Tail::none: args.g_out[i] = g; break;
+      case Tail::relu: args.g_out[i] = y > 0 ? g : 0; break;
+      case Tail::leaky_relu: args.g_out[i] = y > 0 ? g : args.a * g; break;
+      case Tail::clip: args.g_out[i] = args.a < y && y < args.b ? g : 0; break;
+    }
+  }
+}
+
+void max_pool(const PoolArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int c = 0; c < args.channels; ++c) {
+        float best = -INFINITY;
+        Int winner = -1;
+        for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x, [&](Int, Int source) {
+          const float v = args.x[source * args.channels + c];
+          const bool better = v > best || (std::isnan(v) && !std::isnan(best));
+          if (winner >= 0 && !better) return;
+          best = v;
+          winner = source;
+        });
+        const Int at = ((y - args.y0) * args.out_width + x) * args.channels + c;
+        args.y[at] = best;
+        if (args.winner) args.winner[at] = static_cast<std::int32_t>(winner);
+      }
+}
+
+void average_pool(const PoolArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int c = 0; c < args.channels; ++c) {
+        double sum = 0;
+        for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x,
+                 [&](Int, Int source) { sum += args.x[source * args.channels + c]; });
+        args.y[((y - args.y0) * args.out_width + x) * args.channels + c] =
+            static_cast<float>(sum * args.inverse_count[y * args.out_width + x]);
+      }
+}
+
+void unpool_max(const UnpoolArgs& args) noexcept {
+  for (Int p = 0; p < args.out_pixels; ++p)
+    for (Int c = args.c0; c < args.c1; ++c) {
+      const Int winner = args.winner[p * args.channels + c];
+      if (winner >= 0) args.r_in[winner * args.channels + c] += args.r_out[p * args.channels + c];
+    }
+}
+
+void unpool_average(const UnpoolAverageArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int c = 0; c < args.channels; ++c) {
+        double sum = 0;
+        for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x, [&](Int, Int source) {
+          sum += static_cast<double>(args.s[source * args.channels + c]) *
+                 args.inverse_count[source];
+        });
+        args.out[((y - args.y0) * args.out_width + x) * args.channels + c] =
+            static_cast<float>(sum);
+      }
+}
+
+void add(const AddArgs& args) noexcept {
+  for (Int i = 0; i < args.n; ++i) args.y[i] = args.a[i] + args.b[i];
+}
+
+void scale_shift(const ScaleShiftArgs& args) noexcept {
+  for (Int i = 0; i < args.pixels * args.channels; ++i) {
+    const double scale = args.scale ? args.scale[i % args.channels] : 1;
+    const double shift = args.shift ? args.shift[i % args.channels] : 0;
+    args.y[i] = static_cast<float>(args.x[i] * scale + shift);
+  }
+}
+
+void transpose(const TransposeArgs& args) noexcept {
+  for (Int r = 0; r < args.rows; ++r)
+    for (Int c = 0; c < args.columns; ++c)
+      args.y[c * args.rows + r] = args.x[r * args.columns + c];
+}
+
+}  // namespace
+
+const Kernels kernels = {
+    "reference",
+    kVectorWidth,
+    kLaneBlock,
+    kPanelLanes,
+    list,
+    {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
+     skip<Mode::blend_both>},
+    {nullptr, partition<Mode::split_product>, nullptr, partition<Mode::blend>,
+     partition<Mode::blend_both>},
+    {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
+     depthwise<Mode::blend>, depthwise<Mode::blend_both>},
+    finish,
+    map,
+    tie,
+    tail_gradient,
+    max_pool,
+    average_pool,
+    unpool_max,
+    unpool_average,
+    add,
+    scale_shift,
+    transpose,
+};
+
+}  // namespace relprop::reference

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace relprop::RELPROP_ISA {
+namespace {
+
+struct Mask {
+  __mmask16 m;
+  friend Mask operator|(Mask a, Mask b) { return {static_cast<__mmask16>(a.m | b.m)}; }
+};
+
+struct Vec {
+  static constexpr int kWidth = 16;
+  __m512 v;
+
+  static Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static Vec load(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(lanes(n), p)}; }
+  static Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
+  void store(float* p) const { _mm512_storeu_ps(p, v); }
+  void store(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, lanes(n), v); }
+
+  friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+  friend Mask operator<(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ)}; }
+  friend Mask is_nan(Vec a) { return {_mm512_cmp_ps_mask(a.v, a.v, _CMP_UNORD_Q)}; }
+
+ private:
+  static __mmask16 lanes(std::int64_t n) { return static_cast<__mmask16>((1u << n) - 1u); }
+};
+
+inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Vec select(Mask m, Vec yes, Vec no) { return {_mm512_mask_blend_ps(m.m, no.v, yes.v)}; }
+
+constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
+constexpr int kPanelVectors = 4;
+
+}  // namespace
+}  // namespace relprop::RELPROP_ISA

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+
+// Four floats through the compiler's vector extension: SSE2 on x86-64, plain code elsewhere.
+
+namespace relprop::RELPROP_ISA {
+namespace {
+
+typedef float Floats __attribute__((vector_size(16)));
+typedef std::int32_t Ints __attribute__((vector_size(16)));
+
+struct Mask {
+  Ints m;
+  friend Mask operator|(Mask a, Mask b) { return {a.m | b.m}; }
+};
+
+struct Vec {
+  static constexpr int kWidth = 4;
+  Floats v;
+
+  static Vec load(const float* p) {
+    Vec r;
+    __builtin_memcpy(&r.v, p, sizeof r.v);
+    return r;
+  }
+  static Vec load(const float* p, std::int64_t n) {
+    Vec r{Floats{}};
+    for (std::int64_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  static Vec broadcast(float x) { return {Floats{x, x, x, x}}; }
+  void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void store(float* p, std::int64_t n) const {
+    for (std::int64_t i = 0; i < n; ++i) p[i] = v[i];
+  }
+
+  friend Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  friend Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
+  friend Mask is_nan(Vec a) { return {a.v != a.v}; }
+};
+
+inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+inline Vec select(Mask m, Vec yes, Vec no) {
+  return {reinterpret_cast<Floats>((m.m & reinterpret_cast<Ints>(yes.v)) |
+                                   (~m.m & reinterpret_cast<Ints>(no.v)))};
+}
+inline Vec max(Vec a, Vec b) { return select(b < a, a, b); }
+inline Vec min(Vec a, Vec b) { return select(a < b, a, b); }
+
+constexpr int kBlockVectors = 4;
+constexpr int kPanelVectors = 4;
+
+}  // namespace
+}  // namespace relprop::RELPROP_ISA

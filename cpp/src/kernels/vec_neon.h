@@ -1,0 +1,50 @@
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace relprop::RELPROP_ISA {
+namespace {
+
+struct Mask {
+  uint32x4_t m;
+  friend Mask operator|(Mask a, Mask b) { return {vorrq_u32(a.m, b.m)}; }
+};
+
+struct Vec {
+  static constexpr int kWidth = 4;
+  float32x4_t v;
+
+  static Vec load(const float* p) { return {vld1q_f32(p)}; }
+  static Vec load(const float* p, std::int64_t n) {
+    float lanes[4] = {0, 0, 0, 0};
+    for (std::int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+    return {vld1q_f32(lanes)};
+  }
+  static Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
+  void store(float* p) const { vst1q_f32(p, v); }
+  void store(float* p, std::int64_t n) const {
+    float lanes[4];
+    vst1q_f32(lanes, v);
+    for (std::int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+  }
+
+  friend Vec operator+(Vec a, Vec b) { return {vaddq_f32(a.v, b.v)}; }
+  friend Vec operator-(Vec a, Vec b) { return {vsubq_f32(a.v, b.v)}; }
+  friend Vec operator*(Vec a, Vec b) { return {vmulq_f32(a.v, b.v)}; }
+  friend Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
+  friend Mask operator<(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
+  friend Mask is_nan(Vec a) { return {vmvnq_u32(vceqq_f32(a.v, a.v))}; }
+};
+
+inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+inline Vec max(Vec a, Vec b) { return {vmaxq_f32(a.v, b.v)}; }
+inline Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
+inline Vec select(Mask m, Vec yes, Vec no) { return {vbslq_f32(m.m, yes.v, no.v)}; }
+
+constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
+constexpr int kPanelVectors = 4;
+
+}  // namespace
+}  // namespace relprop::RELPROP_ISA

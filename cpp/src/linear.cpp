@@ -1,0 +1,344 @@
+#include "linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "relprop/error.h"
+
+namespace relprop {
+namespace {
+
+using Weights = RuleTraits::Weights;
+
+// Columns: kind, name, split, keep z / z+ / z-, map, backward product for inputs >= 0 / any sign,
+// its ending for inputs >= 0 / any sign, weights of the backward product. Formulas: kernels.h.
+constexpr RuleTraits kRules[] = {
+    // clang-format off
+    {RuleKind::gradient,   "gradient",   false, false, false, false, Map::gradient,   Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::own},
+    {RuleKind::epsilon,    "epsilon",    false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
+    {RuleKind::z_plus,     "z_plus",     true,  false, true,  false, Map::z_plus,     Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::alpha_beta, "alpha_beta", true,  false, true,  true,  Map::alpha_beta, Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::w_square,   "w_square",   false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::square},
+    {RuleKind::flat,       "flat",       false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::ones},
+    {RuleKind::z_box,      "z_box",      false, true,  false, false, Map::epsilon,    Mode::split_weight, Mode::split_weight, Tie::box,   Tie::box,     Weights::own},
+    {RuleKind::pass,       "pass",       false, false, false, false, Map::gradient,   Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::own},
+    {RuleKind::norm,       "norm",       false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
+    // clang-format on
+};
+
+// Geometry and weights of a linear layer, one direction being the transpose of the other.
+struct Geometry {
+  ContractionShape forward;
+  WeightView weight;  // seen forward
+};
+
+WeightView swapped(const WeightView& w) {
+  WeightView back = w;
+  std::swap(back.outputs, back.channels);
+  std::swap(back.output_stride, back.channel_stride);
+  return back;
+}
+
+ContractionShape transposed(const ContractionShape& f) {
+  ContractionShape b = f;
+  std::swap(b.channels, b.outputs);
+  std::swap(b.source_height, b.out_height);
+  std::swap(b.source_width, b.out_width);
+  b.y = transposed(f.y, f.source_height);
+  b.x = transposed(f.x, f.source_width);
+  return b;
+}
+
+void set_extent(ContractionShape& s, std::array<std::int64_t, 2> source,
+                std::array<std::int64_t, 2> out) {
+  s.source_height = source[0];
+  s.source_width = source[1];
+  s.out_height = out[0];
+  s.out_width = out[1];
+}
+
+Geometry dense_geometry(const Dense& op, std::int64_t rows, const float* weight) {
+  Geometry g;
+  g.forward.channels = op.in;
+  g.forward.outputs = op.out;
+  set_extent(g.forward, {1, rows}, {1, rows});
+  g.forward.y = identity_taps(1);
+  g.forward.x = identity_taps(rows);
+  g.weight = {weight, 1, op.out, op.in, 1, 0, op.in, 1, 1};
+  return g;
+}
+
+TapTable axis_taps(const Window& w, std::size_t axis, std::int64_t outputs, std::int64_t sources) {
+  return window_taps(outputs, sources, w.kernel[axis], w.stride[axis], w.dilation[axis],
+                     w.pad_begin[axis]);
+}
+
+Geometry conv_geometry(const Conv& op, const Shape& from, const Shape& to, const float* weight) {
+  Geometry g;
+  ContractionShape& f = g.forward;
+  f.groups = op.groups;
+  f.channels = op.in / op.groups;
+  f.outputs = op.out / op.groups;
+  f.kernel_height = op.window.kernel[0];
+  f.kernel_width = op.window.kernel[1];
+  set_extent(f, extent_of(from), extent_of(to));
+  f.y = axis_taps(op.window, 0, f.out_height, f.source_height);
+  f.x = axis_taps(op.window, 1, f.out_width, f.source_width);
+  const std::int64_t taps = f.taps(), row = f.channels * taps;
+  g.weight = {weight, f.groups, f.outputs, f.channels, taps, f.outputs * row, row, taps, 1};
+  return g;
+}
+
+// A transposed convolution is the backward product of a convolution that maps `to` to `from`.
+Geometry conv_transpose_geometry(const ConvTranspose& op, const Shape& from, const Shape& to,
+                                 const float* weight) {
+  ContractionShape conv;
+  conv.groups = op.groups;
+  conv.channels = op.out / op.groups;
+  conv.outputs = op.in / op.groups;
+  conv.kernel_height = op.window.kernel[0];
+  conv.kernel_width = op.window.kernel[1];
+  set_extent(conv, extent_of(to), extent_of(from));
+  conv.y = axis_taps(op.window, 0, conv.out_height, conv.source_height);
+  conv.x = axis_taps(op.window, 1, conv.out_width, conv.source_width);
+  const std::int64_t taps = conv.taps(), row = conv.channels * taps;
+  const WeightView w{weight, conv.groups, conv.outputs, conv.channels,
+                     taps,   conv.outputs * row, row,   taps, 1};
+  return {transposed(conv), swapped(w)};
+}
+
+Geometry affine_geometry(const Shape& shape, const float* scale) {
+  Geometry g;
+  ContractionShape& f = g.forward;
+  f.groups = channels_of(shape);
+  f.channels = f.outputs = 1;
+  set_extent(f, extent_of(shape), extent_of(shape));
+  f.y = identity_taps(f.out_height);
+  f.x = identity_taps(f.out_width);
+  g.weight = {scale, f.groups, 1, 1, 1, 1, 1, 1, 1};
+  return g;
+}
+
+Geometry geometry_of(const Model& model, const Step& step) {
+  const auto& nodes = model.nodes();
+  const Node& node = nodes[static_cast<std::size_t>(step.node)];
+  const Shape& from = nodes[static_cast<std::size_t>(node.inputs[0])].shape;
+  const auto weight = [&](const std::vector<float>& own) {
+    return step.weight.empty() ? own.data() : step.weight.data();
+  };
+  if (const auto* op = std::get_if<Dense>(&node.op))
+    return dense_geometry(*op, size_of(from) / std::max<std::int64_t>(op->in, 1),
+                          weight(op->weight));
+  if (const auto* op = std::get_if<Conv>(&node.op))
+    return conv_geometry(*op, from, node.shape, weight(op->weight));
+  if (const auto* op = std::get_if<ConvTranspose>(&node.op))
+    return conv_transpose_geometry(*op, from, node.shape, weight(op->weight));
+  return affine_geometry(node.shape, std::get<BatchNorm>(node.op).scale.data());
+}
+
+std::vector<float> bias_of(const Model& model, const Step& step) {
+  if (!step.bias.empty()) return step.bias;
+  const Op& op = model.nodes()[static_cast<std::size_t>(step.node)].op;
+  if (const auto* dense = std::get_if<Dense>(&op)) return dense->bias;
+  if (const auto* conv = std::get_if<Conv>(&op)) return conv->bias;
+  if (const auto* conv = std::get_if<ConvTranspose>(&op)) return conv->bias;
+  return std::get<BatchNorm>(op).shift;
+}
+
+// All weights of the view through f, in its own dense order; `view` is pointed at them.
+template <class F>
+std::vector<float> mapped_weights(WeightView& view, F f) {
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(view.groups * view.outputs * view.channels * view.taps));
+  for (std::int64_t g = 0; g < view.groups; ++g)
+    for (std::int64_t m = 0; m < view.outputs; ++m)
+      for (std::int64_t k = 0; k < view.channels; ++k)
+        for (std::int64_t t = 0; t < view.taps; ++t) values.push_back(f(view.at(g, m, k, t)));
+  view.data = values.data();
+  view.tap_stride = 1;
+  view.channel_stride = view.taps;
+  view.output_stride = view.channels * view.taps;
+  view.group_stride = view.outputs * view.output_stride;
+  return values;
+}
+
+// For every output pixel and channel, init(channel) plus the sum of part(channel, tap, source
+// pixel) over the taps that lie inside the source.
+template <class Init, class Part>
+AlignedFloats sum_over_taps(const ContractionShape& s, Init init, Part part) {
+  AlignedFloats result(s.out_pixels() * s.out_channels());
+  for (std::int64_t oy = 0, at = 0; oy < s.out_height; ++oy)
+    for (std::int64_t ox = 0; ox < s.out_width; ++ox)
+      for (std::int64_t m = 0; m < s.out_channels(); ++m, ++at) {
+        double sum = init(m);
+        for (std::int32_t i = s.y.begin[oy]; i < s.y.begin[oy + 1]; ++i)
+          for (std::int32_t j = s.x.begin[ox]; j < s.x.begin[ox + 1]; ++j)
+            sum += part(m, s.y.tap[i] * s.kernel_width + s.x.tap[j],
+                        s.y.source[i] * s.source_width + s.x.source[j]);
+        result.data()[at] = static_cast<float>(sum);
+      }
+  return result;
+}
+
+// sum over channels k of f(w, k) for every (output channel, tap).
+template <class F>
+std::vector<double> channel_sums(const ContractionShape& s, const WeightView& w, F f) {
+  std::vector<double> sums;
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t m = 0; m < w.outputs; ++m)
+      for (std::int64_t t = 0; t < w.taps; ++t) {
+        double sum = 0;
+        for (std::int64_t k = 0; k < w.channels; ++k) sum += f(w.at(g, m, k, t), g * s.channels + k);
+        sums.push_back(sum);
+      }
+  return sums;
+}
+
+// Denominator of w^2 (W^2 1 + b^2) and flat (1_W 1): the inputs are all one.
+AlignedFloats constant_denominator(const Linear& layer, const WeightView& weight) {
+  const ContractionShape& s = layer.forward.shape;
+  const bool square = layer.traits->weights == Weights::square;
+  const auto sums = channel_sums(s, weight, [&](float w, std::int64_t) {
+    return square ? static_cast<double>(w) * w : 1.0;
+  });
+  const auto init = [&](std::int64_t m) {
+    if (!square || !layer.absorbs_bias()) return 0.0;
+    const double b = layer.bias[static_cast<std::size_t>(m)];
+    return b * b;
+  };
+  const auto part = [&](std::int64_t m, std::int64_t t, std::int64_t) {
+    return sums[static_cast<std::size_t>(m * s.taps() + t)];
+  };
+  return sum_over_taps(s, init, part);
+}
+
+// One value, one per channel or one per input value -> (source pixels, channels).
+AlignedFloats expand_bound(const std::vector<float>& bound, const ContractionShape& s,
+                           const std::string& name) {
+  const std::int64_t channels = s.source_channels(), pixels = s.source_pixels();
+  const auto n = static_cast<std::int64_t>(bound.size());
+  if (n != 1 && n != channels && n != channels * pixels)
+    throw Error(ErrorCode::invalid_argument,
+                "layer '" + name + "': z_box bound has " + std::to_string(n) +
+                    " values; accepted are 1, one per channel (" + std::to_string(channels) +
+                    ") or one per input value (" + std::to_string(channels * pixels) + ")");
+  AlignedFloats values(channels * pixels);
+  for (std::int64_t p = 0; p < pixels; ++p)
+    for (std::int64_t c = 0; c < channels; ++c) {
+      const std::int64_t at = n == 1 ? 0 : n == channels ? c : c * pixels + p;
+      values.data()[p * channels + c] = bound[static_cast<std::size_t>(at)];
+    }
+  return values;
+}
+
+void add_box(Linear& layer, const WeightView& w, const std::string& name) {
+  const ContractionShape& s = layer.forward.shape;
+  layer.low = expand_bound(layer.rule.low, s, name);
+  layer.high = expand_bound(layer.rule.high, s, name);
+  const float *low = layer.low.data(), *high = layer.high.data();
+  const auto init = [](std::int64_t) { return 0.0; };
+  const auto product = [&](float value, std::int64_t at) {
+    return -static_cast<double>(value) * (value > 0 ? low[at] : high[at]);
+  };
+  const bool same_everywhere =
+      static_cast<std::int64_t>(std::max(layer.rule.low.size(), layer.rule.high.size())) <=
+      s.source_channels();
+  if (same_everywhere) {
+    const auto sums = channel_sums(s, w, product);
+    layer.minus_box = sum_over_taps(s, init, [&](std::int64_t m, std::int64_t t, std::int64_t) {
+      return sums[static_cast<std::size_t>(m * s.taps() + t)];
+    });
+    return;
+  }
+  layer.minus_box =
+      sum_over_taps(s, init, [&](std::int64_t m, std::int64_t t, std::int64_t source) {
+        const std::int64_t g = m / s.outputs;
+        double sum = 0;
+        for (std::int64_t k = 0; k < s.channels; ++k)
+          sum += product(w.at(g, m % s.outputs, k, t),
+                         source * s.source_channels() + g * s.channels + k);
+        return sum;
+      });
+}
+
+void set_tail(Linear& layer, const Model& model, const Step& step) {
+  if (step.fused_activation < 0) return;
+  const auto& a =
+      std::get<Activation>(model.nodes()[static_cast<std::size_t>(step.fused_activation)].op);
+  layer.tail = a.function == Function::relu         ? Tail::relu
+               : a.function == Function::leaky_relu ? Tail::leaky_relu
+                                                    : Tail::clip;
+  layer.tail_a = a.a;
+  layer.tail_b = a.b;
+}
+
+// AlphaBeta(1, 0) is ZPlus: the same bits, half the backward work.
+Rule normalised(Rule rule) {
+  if (rule.kind == RuleKind::alpha_beta && rule.alpha == 1 && rule.beta == 0)
+    rule.kind = RuleKind::z_plus;
+  return rule;
+}
+
+void check_pass(const Linear& layer, const std::string& name) {
+  const ContractionShape& s = layer.forward.shape;
+  if (list_values(s) != s.out_pixels() * s.out_channels())
+    throw Error(ErrorCode::invalid_argument,
+                "layer '" + name + "': rule pass needs as many outputs as inputs; got " +
+                    std::to_string(list_values(s)) + " inputs and " +
+                    std::to_string(s.out_pixels() * s.out_channels()) + " outputs");
+}
+
+}  // namespace
+
+const RuleTraits& traits_of(RuleKind kind) {
+  for (const RuleTraits& traits : kRules)
+    if (traits.kind == kind) return traits;
+  return kRules[0];
+}
+
+const char* rule_name(RuleKind kind) { return traits_of(kind).name; }
+
+std::int64_t Linear::multiply_adds() const {
+  const ContractionShape& s = forward.shape;
+  return s.out_pixels() * s.out_channels() * s.channels * s.taps();
+}
+
+Linear make_linear(const Model& model, const Step& step, const Lowered& lowered, const Rule& rule,
+                   const Kernels& kernels, bool forward_only) {
+  const std::string& name = model.nodes()[static_cast<std::size_t>(step.node)].name;
+  const Domain source = lowered.steps[static_cast<std::size_t>(step.inputs[0])].domain;
+  Linear layer;
+  layer.rule = normalised(rule);
+  layer.traits = &traits_of(forward_only ? RuleKind::gradient : layer.rule.kind);
+  const RuleTraits& traits = *layer.traits;
+
+  Geometry geometry = geometry_of(model, step);
+  layer.bias = bias_of(model, step);
+  for (float b : layer.bias) {
+    layer.bias_positive.push_back(std::max(b, 0.0f));
+    layer.bias_negative.push_back(std::min(b, 0.0f));
+  }
+  set_tail(layer, model, step);
+  layer.forward = make_contraction(geometry.forward, geometry.weight,
+                                   traits.split ? Mode::split_product : Mode::plain,
+                                   {source.nonnegative, source.sparse}, kernels);
+  if (forward_only) return layer;
+  if (layer.rule.kind == RuleKind::pass) check_pass(layer, name);
+
+  if (traits.weights != Weights::own) layer.denominator = constant_denominator(layer, geometry.weight);
+  if (traits.tie == Tie::box) add_box(layer, geometry.weight, name);
+  layer.tie = source.nonnegative ? traits.tie : traits.tie_signed;
+  WeightView back = swapped(geometry.weight);
+  std::vector<float> own;
+  if (traits.weights == Weights::square) own = mapped_weights(back, [](float w) { return w * w; });
+  if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
+  layer.backward =
+      make_contraction(transposed(geometry.forward), back,
+                       source.nonnegative ? traits.backward : traits.backward_signed,
+                       {false, step.relevance_sparse}, kernels);
+  return layer;
+}
+
+}  // namespace relprop

@@ -1,0 +1,111 @@
+#include "pack.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "kernels/kernels.h"
+
+namespace relprop {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+std::int64_t block_width(std::int64_t outputs, std::int64_t m0, int lane_block, int vector_width) {
+  const std::int64_t rest = (outputs - m0 + vector_width - 1) / vector_width * vector_width;
+  return std::min<std::int64_t>(rest, lane_block);
+}
+
+// Position of the sign pair in (+,+) (+,-) (-,-) (-,+).
+int sign_group(float w0, float w1) {
+  if (w0 >= 0) return w1 >= 0 ? 0 : 1;
+  return w1 >= 0 ? 3 : 2;
+}
+
+struct Entry {
+  std::uint16_t row;
+  float w0, w1;
+};
+
+// The rows of one panel block for one pair of outputs, sorted into the four groups.
+void append_pair(const WeightView& w, std::int64_t g, std::int64_t m, std::int64_t r0,
+                 PartitionWeights::Group& packed) {
+  const std::int64_t r1 = std::min(r0 + kPanelRows, w.channels * w.taps);
+  std::vector<Entry> groups[4];
+  for (std::int64_t r = r0; r < r1; ++r) {
+    const std::int64_t tap = r / w.channels, k = r % w.channels;
+    const float w0 = w.at(g, m, k, tap), w1 = m + 1 < w.outputs ? w.at(g, m + 1, k, tap) : 0;
+    if (w0 != 0 || w1 != 0)
+      groups[sign_group(w0, w1)].push_back({static_cast<std::uint16_t>(r - r0), w0, w1});
+  }
+  for (const auto& entries : groups) {
+    packed.group.push_back(static_cast<std::int32_t>(packed.row.size()));
+    for (const Entry& e : entries) {
+      packed.row.push_back(e.row);
+      packed.weight.push_back(e.w0);
+      packed.weight.push_back(e.w1);
+    }
+  }
+  packed.group.push_back(static_cast<std::int32_t>(packed.row.size()));
+}
+
+}  // namespace
+
+AlignedFloats::AlignedFloats(std::int64_t n) : size_(n) {
+  if (n == 0) return;
+  data_ = static_cast<float*>(
+      ::operator new(static_cast<std::size_t>(n) * sizeof(float), kAlignment));
+  std::fill(data_, data_ + n, 0.0f);
+}
+
+AlignedFloats::~AlignedFloats() { ::operator delete(data_, kAlignment); }
+
+AlignedFloats::AlignedFloats(AlignedFloats&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+AlignedFloats& AlignedFloats::operator=(AlignedFloats&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+SkipWeights pack_skip(const WeightView& w, int lane_block, int vector_width) {
+  SkipWeights packed;
+  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lane_block)
+    packed.group_stride +=
+        block_width(w.outputs, m0, lane_block, vector_width) * w.channels * w.taps;
+  packed.data = AlignedFloats(packed.group_stride * w.groups);
+  float* to = packed.data.data();
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lane_block) {
+      const std::int64_t width = block_width(w.outputs, m0, lane_block, vector_width);
+      const std::int64_t lanes = std::min(width, w.outputs - m0);
+      for (std::int64_t k0 = 0; k0 < w.channels; k0 += kListBlock)
+        for (std::int64_t t = 0; t < w.taps; ++t)
+          for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + kListBlock, w.channels); ++k) {
+            for (std::int64_t l = 0; l < lanes; ++l) to[l] = w.at(g, m0 + l, k, t);
+            to += width;
+          }
+    }
+  return packed;
+}
+
+PartitionWeights pack_partition(const WeightView& w) {
+  PartitionWeights packed;
+  packed.groups.resize(static_cast<std::size_t>(w.groups));
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t r0 = 0; r0 < w.channels * w.taps; r0 += kPanelRows)
+      for (std::int64_t m = 0; m < w.outputs; m += 2)
+        append_pair(w, g, m, r0, packed.groups[static_cast<std::size_t>(g)]);
+  return packed;
+}
+
+AlignedFloats pack_depthwise(const WeightView& w) {
+  AlignedFloats packed(w.groups * w.taps);
+  for (std::int64_t t = 0; t < w.taps; ++t)
+    for (std::int64_t g = 0; g < w.groups; ++g)
+      packed.data()[t * w.groups + g] = w.at(g, 0, 0, t);
+  return packed;
+}
+
+}  // namespace relprop

@@ -1,0 +1,501 @@
+#include "relprop/plan.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "dispatch.h"
+#include "parallel.h"
+#include "plan_impl.h"
+#include "relprop/error.h"
+
+namespace relprop {
+namespace {
+
+std::uint64_t next_id() {
+  static std::atomic<std::uint64_t> counter{0};
+  return ++counter;
+}
+
+std::int64_t round_up(std::int64_t n) { return (n + 15) / 16 * 16; }
+
+// Output positions times window cells along one axis that count for the average: those inside the
+// padded input (count_include_pad) or inside the input.
+std::vector<float> counts(const TapTable& table, const Window& w, std::size_t axis,
+                          std::int64_t sources, bool include_pad) {
+  std::vector<float> result;
+  for (std::int64_t o = 0; o < table.size(); ++o) {
+    std::int64_t n = table.count(o);
+    if (include_pad) {
+      n = 0;
+      for (std::int64_t t = 0; t < w.kernel[axis]; ++t) {
+        const std::int64_t at = o * w.stride[axis] + t * w.dilation[axis];
+        n += at < sources + w.pad_begin[axis] + w.pad_end[axis];
+      }
+    }
+    result.push_back(static_cast<float>(n));
+  }
+  return result;
+}
+
+struct PoolGeometry {
+  Window window;
+  bool adaptive = false, include_pad = false;
+};
+
+PoolGeometry pool_geometry(const Op& op, std::array<std::int64_t, 2> source) {
+  PoolGeometry g;
+  if (const auto* max = std::get_if<MaxPool>(&op)) g.window = max->window;
+  if (const auto* average = std::get_if<AveragePool>(&op)) {
+    g.window = average->window;
+    g.include_pad = average->count_include_pad;
+  }
+  if (std::holds_alternative<GlobalMaxPool>(op)) g.window.kernel = source;
+  g.adaptive = std::holds_alternative<AdaptiveAveragePool>(op);
+  return g;
+}
+
+std::unique_ptr<const Pool> make_pool(const Model& model, const Step& step) {
+  const Node& node = model.nodes()[static_cast<std::size_t>(step.node)];
+  auto pool = std::make_unique<Pool>();
+  pool->source = extent_of(model.nodes()[static_cast<std::size_t>(node.inputs[0])].shape);
+  pool->out = extent_of(node.shape);
+  const PoolGeometry g = pool_geometry(node.op, pool->source);
+  TapTable tables[2];
+  std::vector<float> count[2];
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    tables[axis] = g.adaptive
+                       ? adaptive_taps(pool->out[axis], pool->source[axis])
+                       : window_taps(pool->out[axis], pool->source[axis], g.window.kernel[axis],
+                                     g.window.stride[axis], g.window.dilation[axis],
+                                     g.window.pad_begin[axis]);
+    count[axis] = counts(tables[axis], g.window, axis, pool->source[axis], g.include_pad);
+  }
+  for (float y : count[0])
+    for (float x : count[1]) pool->inverse_count.push_back(1 / (y * x));
+  pool->back_y = transposed(tables[0], pool->source[0]);
+  pool->back_x = transposed(tables[1], pool->source[1]);
+  pool->y = std::move(tables[0]);
+  pool->x = std::move(tables[1]);
+  return pool;
+}
+
+// A constant of one value, one per channel or the sample's shape, as one per channel or one per
+// value (channels last).
+AlignedFloats expand_constant(const std::vector<float>& values, const Shape& shape,
+                              bool per_channel) {
+  const std::int64_t channels = channels_of(shape), pixels = per_channel ? 1 : pixels_of(shape);
+  const auto n = static_cast<std::int64_t>(values.size());
+  if (n == 0) return {};
+  AlignedFloats result(channels * pixels);
+  for (std::int64_t p = 0; p < pixels; ++p)
+    for (std::int64_t c = 0; c < channels; ++c)
+      result.data()[p * channels + c] =
+          values[static_cast<std::size_t>(n == 1 ? 0 : n == channels ? c : c * pixels + p)];
+  return result;
+}
+
+class Compiler {
+ public:
+  Compiler(const Model& model, const std::vector<Rule>& rules, const PlanOptions& options)
+      : model_(model), rules_(rules), plan_(std::make_unique<Plan::Impl>()) {
+    plan_->id = next_id();
+    plan_->options = options;
+    plan_->kernels = &kernels_for(options.isa);
+    check();
+  }
+
+  std::unique_ptr<const Plan::Impl> run() {
+    lowered_ = lower(model_, plan_->output);
+    plan_->step_of = lowered_.step_of;
+    plan_->softmax = lowered_.softmax;
+    copy_nodes();
+    for (const Step& step : lowered_.steps) compile(step);
+    for (CompiledStep& step : plan_->steps) {  // folded weights are packed by now
+      std::vector<float>().swap(step.step.weight);
+      std::vector<float>().swap(step.step.bias);
+    }
+    count_ = static_cast<int>(plan_->steps.size());
+    for (int i = 0; i < count_; ++i) add_buffers(i);
+    plan_->bytes_per_sample = plan_->layout(1, true).total * 4;
+    return std::move(plan_);
+  }
+
+ private:
+  bool forward_only() const { return plan_->options.forward_only; }
+
+  void check() {
+    plan_->output = plan_->options.output;
+    if (plan_->output < 0) {
+      if (model_.outputs().empty())
+        throw Error(ErrorCode::invalid_argument, "the model declares no output");
+      plan_->output = model_.outputs().front().second;
+    }
+    if (plan_->output >= static_cast<int>(model_.nodes().size()))
+      throw Error(ErrorCode::invalid_argument,
+                  "output node " + std::to_string(plan_->output) + " does not exist; the model has " +
+                      std::to_string(model_.nodes().size()) + " nodes");
+    if (!forward_only() && rules_.size() != model_.nodes().size())
+      throw Error(ErrorCode::invalid_argument,
+                  "one rule per node is needed: got " + std::to_string(rules_.size()) +
+                      " rules for " + std::to_string(model_.nodes().size()) + " nodes");
+    for (std::size_t i = 0; i < rules_.size(); ++i) check_rule(rules_[i], i);
+  }
+
+  void check_rule(const Rule& rule, std::size_t node) const {
+    const auto fail = [&](const std::string& what) {
+      throw Error(ErrorCode::invalid_argument,
+                  "rule of layer '" + model_.nodes()[node].name + "': " + what);
+    };
+    if (!(rule.stabilizer >= 0) || !std::isfinite(rule.stabilizer))
+      fail("stabilizer must be finite and >= 0");
+    if (rule.kind == RuleKind::alpha_beta &&
+        (!(rule.beta >= 0) || !(std::fabs(rule.alpha - rule.beta - 1) < 1e-5f)))
+      fail("alpha - beta must be 1 and beta >= 0");
+    if (rule.kind == RuleKind::gamma && (!(rule.gamma >= 0) || !std::isfinite(rule.gamma)))
+      fail("gamma must be finite and >= 0");
+    if (rule.kind == RuleKind::z_box && (rule.low.empty() || rule.high.empty()))
+      fail("z_box needs low and high");
+  }
+
+  void copy_nodes() {
+    for (const Node& node : model_.nodes()) {
+      Node light{node.name, Identity{}, node.inputs, node.shape};
+      if (std::holds_alternative<Activation>(node.op) || std::holds_alternative<Pad>(node.op) ||
+          std::holds_alternative<Concat>(node.op) || std::holds_alternative<Softmax>(node.op))
+        light.op = node.op;
+      plan_->nodes.push_back(std::move(light));
+    }
+  }
+
+  void need_thread_scratch(std::int64_t floats) {
+    plan_->thread_scratch = std::max(plan_->thread_scratch, round_up(floats));
+  }
+
+  void compile(const Step& step) {
+    CompiledStep c;
+    c.step = step;
+    if (!forward_only()) c.rule = rules_[static_cast<std::size_t>(step.node)];
+    c.gradient = c.rule.kind == RuleKind::gradient && !forward_only();
+    const Node& node = model_.nodes()[static_cast<std::size_t>(step.node)];
+    if (step.kind == StepKind::linear) {
+      auto linear = std::make_unique<Linear>(
+          make_linear(model_, step, lowered_, c.rule, *plan_->kernels, forward_only()));
+      need_thread_scratch(contraction_scratch(linear->forward, *plan_->kernels));
+      if (!forward_only()) {
+        need_thread_scratch(contraction_scratch(linear->backward, *plan_->kernels));
+        need_thread_scratch(2 * std::max(kListFloats, linear->backward.shape.source_channels()));
+      }
+      c.linear = std::move(linear);
+    }
+    if (step.kind == StepKind::average_pool || step.kind == StepKind::max_pool) {
+      c.pool = make_pool(model_, step);
+      need_thread_scratch(c.pool->source[1] * step.channels);
+    }
+    if (const auto* affine = std::get_if<ScaleShift>(&node.op);
+        affine && step.kind == StepKind::scale_shift) {
+      const auto channels = static_cast<std::size_t>(channels_of(node.shape));
+      c.per_channel = std::max(affine->scale.size(), affine->shift.size()) <= channels;
+      c.scale = expand_constant(affine->scale, node.shape, c.per_channel);
+      c.shift = expand_constant(affine->shift, node.shape, c.per_channel);
+    }
+    plan_->steps.push_back(std::move(c));
+  }
+
+  int buffer(std::int64_t size, int birth, int death, bool kept) {
+    plan_->buffers.push_back({size, birth, death, kept});
+    return static_cast<int>(plan_->buffers.size()) - 1;
+  }
+
+  int backward_time(int i) const { return 2 * count_ - 1 - i; }
+
+  bool reads_own_value(const CompiledStep& s) const {
+    if (s.step.kind == StepKind::add || s.step.kind == StepKind::average_pool) return true;
+    return s.gradient && s.linear && s.linear->tail != Tail::none;
+  }
+  bool reads_input_value(const CompiledStep& s) const {
+    switch (s.step.kind) {
+      case StepKind::linear: return s.linear->tie != Tie::copy;
+      case StepKind::add:
+      case StepKind::average_pool: return !s.gradient;
+      case StepKind::activation: return s.gradient;
+      default: return false;
+    }
+  }
+
+  void add_buffers(int i) {
+    CompiledStep& s = plan_->steps[static_cast<std::size_t>(i)];
+    const int forward = i, backward = backward_time(i), last = count_ - 1;
+    int value_death = i == last ? backward_time(last) : forward;
+    int relevance_birth = i == last ? backward : 2 * count_;
+    bool kept = i == last;
+    for (int j = i + 1; j < count_; ++j) {
+      const CompiledStep& reader = plan_->steps[static_cast<std::size_t>(j)];
+      const auto& inputs = reader.step.inputs;
+      if (std::find(inputs.begin(), inputs.end(), i) == inputs.end()) continue;
+      const bool late = !forward_only() && reads_input_value(reader);
+      value_death = std::max(value_death, late ? backward_time(j) : j);
+      kept |= late;
+      relevance_birth = std::min(relevance_birth, backward_time(j));
+    }
+    if (!forward_only() && reads_own_value(s)) {
+      value_death = std::max(value_death, backward);
+      kept = true;
+    }
+    s.value = buffer(s.step.size, forward, value_death, kept);
+    if (s.step.kind == StepKind::max_pool)
+      s.winner = buffer(s.step.size, forward, forward_only() ? forward : backward, true);
+    if (s.linear) add_linear_buffers(s, forward, backward);
+    if (forward_only()) return;
+    s.relevance = buffer(s.step.size, relevance_birth, backward, false);
+    if (s.step.kind == StepKind::add || s.step.kind == StepKind::average_pool ||
+        s.step.kind == StepKind::transpose)
+      s.backward_scratch = buffer(s.step.size, backward, backward, false);
+  }
+
+  static std::int64_t source_floats(const Contraction& c) {
+    const std::int64_t arrays = reads_b(c.mode) ? 2 : 1;
+    if (c.path != Path::skip) return arrays * list_values(c.shape);
+    return arrays * list_values(c.shape) + (list_bytes(c.shape) + 3) / 4;
+  }
+
+  void add_linear_buffers(CompiledStep& s, int forward, int backward) {
+    const Linear& layer = *s.linear;
+    if (layer.forward.path == Path::skip)
+      s.forward_scratch = buffer(source_floats(layer.forward), forward, forward, false);
+    if (forward_only()) return;
+    if (layer.traits->keep_z) s.z = buffer(s.step.size, forward, backward, true);
+    if (layer.traits->keep_zp) s.zp = buffer(s.step.size, forward, backward, true);
+    if (layer.traits->keep_zn) s.zn = buffer(s.step.size, forward, backward, true);
+    if (layer.rule.kind != RuleKind::pass)
+      s.backward_scratch = buffer(source_floats(layer.backward), backward, backward, false);
+  }
+
+  const Model& model_;
+  const std::vector<Rule>& rules_;
+  std::unique_ptr<Plan::Impl> plan_;
+  Lowered lowered_;
+  int count_ = 0;
+};
+
+// One run's memory: the arena for a chunk, then every thread's scratch.
+float* prepare(Workspace::Impl& w, const Plan::Impl& plan, std::int64_t n, int threads,
+               bool repeat_backward) {
+  if (w.plan != plan.id || w.n != n || w.repeat_backward != repeat_backward) {
+    w.layout = plan.layout(n, repeat_backward);
+    w.plan = plan.id;
+    w.n = n;
+    w.repeat_backward = repeat_backward;
+  }
+  const std::int64_t needed = w.layout.total + threads * plan.thread_scratch;
+  if (w.memory.size() < needed) w.memory = AlignedFloats(needed);
+  return w.memory.data();
+}
+
+std::int64_t chunk_size(const Plan::Impl& plan, std::int64_t n) {
+  const std::int64_t fits =
+      plan.options.workspace_bytes / std::max<std::int64_t>(plan.bytes_per_sample, 1);
+  return std::clamp<std::int64_t>(fits, 1, std::max<std::int64_t>(n, 1));
+}
+
+// Two masked layers side by side would cut each other off.
+void check_masks(const Plan::Impl& plan, const RelevanceRequest& request) {
+  if (!request.exclude_parallel) return;
+  std::vector<int> layers;
+  for (const Mask& mask : request.masks)
+    if (const int s = plan.step_of[static_cast<std::size_t>(mask.node)]; s >= 0)
+      layers.push_back(s);
+  for (int layer : layers) {
+    std::vector<bool> related(plan.steps.size(), false), up = related;
+    related[static_cast<std::size_t>(layer)] = up[static_cast<std::size_t>(layer)] = true;
+    for (int i = static_cast<int>(plan.steps.size()) - 1; i >= 0; --i)
+      for (int input : plan.steps[static_cast<std::size_t>(i)].step.inputs)
+        if (up[static_cast<std::size_t>(i)]) up[static_cast<std::size_t>(input)] = true;
+    for (std::size_t i = 0; i < plan.steps.size(); ++i)
+      for (int input : plan.steps[i].step.inputs)
+        if (related[static_cast<std::size_t>(input)]) related[i] = true;
+    for (int other : layers)
+      if (!related[static_cast<std::size_t>(other)] && !up[static_cast<std::size_t>(other)])
+        throw Error(ErrorCode::invalid_argument,
+                    "exclude_parallel: layers '" +
+                        plan.nodes[static_cast<std::size_t>(plan.steps[static_cast<std::size_t>(layer)].step.node)].name +
+                        "' and '" +
+                        plan.nodes[static_cast<std::size_t>(plan.steps[static_cast<std::size_t>(other)].step.node)].name +
+                        "' lie on parallel branches; mask them in separate calls");
+  }
+}
+
+void merge_conservation(const Plan::Impl& plan, const std::vector<LayerConservation>& part,
+                        std::vector<LayerConservation>& total) {
+  for (const LayerConservation& p : part) {
+    auto same = std::find_if(total.begin(), total.end(),
+                             [&](const LayerConservation& t) { return t.node == p.node; });
+    if (same == total.end()) {
+      total.push_back(p);
+      continue;
+    }
+    same->relevance_out += p.relevance_out;
+    same->relevance_in += p.relevance_in;
+    same->bias += p.bias;
+    same->epsilon += p.epsilon;
+    same->zero += p.zero;
+  }
+  (void)plan;
+}
+
+std::string describe(const Contraction& c) {
+  return std::string(path_name(c.path)) + " (" + c.reason + ")";
+}
+
+}  // namespace
+
+Layout Plan::Impl::layout(std::int64_t n, bool repeat_backward) const {
+  Layout result;
+  result.offset.assign(buffers.size(), 0);
+  std::vector<std::size_t> order(buffers.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return buffers[a].size > buffers[b].size;
+  });
+  const auto death = [&](const Buffer& b) {
+    return repeat_backward && b.kept ? 2 * static_cast<int>(steps.size()) : b.death;
+  };
+  // Largest first, each at the lowest place that is free for its whole life.
+  struct Placed {
+    std::int64_t begin, end;
+    std::size_t buffer;
+  };
+  std::vector<Placed> placed;
+  for (std::size_t b : order) {
+    const std::int64_t size = round_up(buffers[b].size * n);
+    std::int64_t at = 0;
+    for (const Placed& p : placed) {  // sorted by begin
+      const Buffer& other = buffers[p.buffer];
+      const bool together =
+          buffers[b].birth <= death(other) && other.birth <= death(buffers[b]);
+      if (!together) continue;
+      if (p.begin >= at + size) break;
+      at = std::max(at, p.end);
+    }
+    result.offset[b] = at;
+    result.total = std::max(result.total, at + size);
+    const Placed mine{at, at + size, b};
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), mine,
+                                   [](const Placed& l, const Placed& r) { return l.begin < r.begin; }),
+                  mine);
+  }
+  return result;
+}
+
+const Shape& Plan::Impl::start_shape() const {
+  const int node = softmax < 0 ? output : nodes[static_cast<std::size_t>(softmax)].inputs[0];
+  return nodes[static_cast<std::size_t>(node)].shape;
+}
+
+Workspace::Workspace() : impl_(std::make_unique<Impl>()) {}
+Workspace::~Workspace() = default;
+Workspace::Workspace(Workspace&&) noexcept = default;
+Workspace& Workspace::operator=(Workspace&&) noexcept = default;
+std::size_t Workspace::bytes() const noexcept {
+  return static_cast<std::size_t>(impl_->memory.size()) * sizeof(float);
+}
+
+Plan::Plan(const Model& model, const std::vector<Rule>& rules, PlanOptions options)
+    : impl_(Compiler(model, rules, options).run()) {}
+Plan::~Plan() = default;
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+
+void Plan::forward(const float* x, std::int64_t n, float* y, Workspace& workspace,
+                   int n_threads) const {
+  const int threads = effective_threads(n_threads);
+  const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
+  const std::int64_t chunk = chunk_size(*impl_, n);
+  for (std::int64_t at = 0; at < n; at += chunk) {
+    const std::int64_t count = std::min(chunk, n - at);
+    float* memory = prepare(*workspace.impl_, *impl_, count, threads, false);
+    const Layout& layout = workspace.impl_->layout;
+    const Execution run{*impl_, *impl_->kernels, count,  threads,
+                        memory, layout,          memory + layout.total};
+    run_forward(run, x + at * in);
+    write_output(run, y + at * out);
+  }
+}
+
+void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) const {
+  if (impl_->options.forward_only)
+    throw Error(ErrorCode::invalid_argument, "a plan made with forward_only has no relevance");
+  check_masks(*impl_, request);
+  const int threads = effective_threads(request.n_threads);
+  const int targets = request.start.targets_per_sample;
+  const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
+  const std::int64_t chunk = chunk_size(*impl_, request.n);
+  for (std::int64_t at = 0; at < request.n; at += chunk) {
+    const std::int64_t count = std::min(chunk, request.n - at);
+    float* memory = prepare(*workspace.impl_, *impl_, count, threads, targets > 1);
+    const Layout& layout = workspace.impl_->layout;
+    const Execution run{*impl_, *impl_->kernels, count,  threads,
+                        memory, layout,          memory + layout.total};
+    run_forward(run, request.x + at * in);
+    if (request.output) write_output(run, request.output + at * out);
+    for (int target = 0; target < targets; ++target) {
+      std::vector<LayerConservation> part;
+      run_backward(run, request, at, target, request.conservation ? &part : nullptr);
+      if (request.conservation) merge_conservation(*impl_, part, *request.conservation);
+    }
+  }
+}
+
+const Shape& Plan::input_shape() const noexcept { return impl_->nodes.front().shape; }
+const Shape& Plan::output_shape() const noexcept {
+  return impl_->nodes[static_cast<std::size_t>(impl_->output)].shape;
+}
+Isa Plan::isa() const noexcept { return impl_->options.isa; }
+
+std::vector<LayerInfo> Plan::layers() const {
+  std::vector<LayerInfo> result;
+  for (const CompiledStep& step : impl_->steps) {
+    LayerInfo info;
+    info.node = step.step.node;
+    info.name = impl_->nodes[static_cast<std::size_t>(step.step.node)].name;
+    info.shape = impl_->nodes[static_cast<std::size_t>(step.step.node)].shape;
+    switch (step.step.kind) {
+      case StepKind::input: info.op = "input"; break;
+      case StepKind::linear: info.op = "linear"; break;
+      case StepKind::average_pool: info.op = "average_pool"; break;
+      case StepKind::max_pool: info.op = "max_pool"; break;
+      case StepKind::add: info.op = "add"; break;
+      case StepKind::concat: info.op = "concat"; break;
+      case StepKind::pad: info.op = "pad"; break;
+      case StepKind::activation: info.op = "activation"; break;
+      case StepKind::scale_shift: info.op = "scale_shift"; break;
+      case StepKind::transpose: info.op = "transpose"; break;
+    }
+    if (step.linear) {
+      info.rule = impl_->options.forward_only ? "" : rule_name(step.linear->rule.kind);
+      info.forward = describe(step.linear->forward);
+      if (!impl_->options.forward_only) info.backward = describe(step.linear->backward);
+      info.multiply_adds = step.linear->multiply_adds();
+      const ContractionShape& s = step.linear->forward.shape;
+      info.parameters = s.groups * s.outputs * s.channels * s.taps() +
+                        static_cast<std::int64_t>(step.linear->bias.size());
+    }
+    result.push_back(std::move(info));
+  }
+  return result;
+}
+
+std::size_t Plan::workspace_bytes() const noexcept {
+  return static_cast<std::size_t>(impl_->bytes_per_sample);
+}
+
+std::size_t Plan::weight_bytes() const noexcept {
+  std::int64_t bytes = 0;
+  for (const CompiledStep& step : impl_->steps)
+    if (step.linear) bytes += step.linear->forward.weight_bytes() + step.linear->backward.weight_bytes();
+  return static_cast<std::size_t>(bytes);
+}
+
+}  // namespace relprop

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "linear.h"
+#include "lower.h"
+#include "relprop/plan.h"
+#include "taps.h"
+
+namespace relprop {
+
+// Pooling with its tap tables in both directions.
+struct Pool {
+  TapTable y, x, back_y, back_x;
+  std::array<std::int64_t, 2> source{1, 1}, out{1, 1};
+  std::vector<float> inverse_count;  // average: per output pixel
+};
+
+struct CompiledStep {
+  Step step;
+  Rule rule;
+  std::unique_ptr<const Linear> linear;
+  std::unique_ptr<const Pool> pool;
+  AlignedFloats scale, shift;  // scale_shift: per channel or per value of a sample
+  bool per_channel = true;
+  bool gradient = false;       // plain derivative instead of a rule
+  // Buffers, -1: none.
+  int value = -1, z = -1, zp = -1, zn = -1, winner = -1, relevance = -1;
+  int forward_scratch = -1, backward_scratch = -1;
+};
+
+// A block of workspace: floats per sample, alive from birth to death. Step i runs forward at time i
+// and backward at time 2 * steps - 1 - i.
+struct Buffer {
+  std::int64_t size = 0;
+  int birth = 0, death = 0;
+  bool kept = false;  // made forward, read backward: must survive when the backward pass runs twice
+};
+
+// Places the buffers for n samples: offsets in floats, multiples of 16.
+struct Layout {
+  std::vector<std::int64_t> offset;
+  std::int64_t total = 0;
+};
+
+struct Plan::Impl {
+  std::uint64_t id = 0;
+  PlanOptions options;
+  const Kernels* kernels = nullptr;
+  std::vector<Node> nodes;  // of the model, without weights
+  std::vector<int> step_of;
+  int output = 0;           // model node
+  int softmax = -1;
+  std::vector<CompiledStep> steps;
+  std::vector<Buffer> buffers;
+  std::int64_t thread_scratch = 0;  // floats
+  std::int64_t bytes_per_sample = 0;
+
+  Layout layout(std::int64_t n, bool repeat_backward) const;
+  // The shape of the value that relevance starts from: the softmax's input or the output.
+  const Shape& start_shape() const;
+};
+
+struct Workspace::Impl {
+  AlignedFloats memory;
+  std::uint64_t plan = 0;
+  std::int64_t n = 0;
+  int threads = 0;
+  bool repeat_backward = false;
+  Layout layout;
+};
+
+// One chunk of samples on its way through a plan.
+struct Execution {
+  const Plan::Impl& plan;
+  const Kernels& kernels;
+  std::int64_t n;
+  int threads;
+  float* memory;
+  const Layout& layout;
+  float* scratch;
+
+  float* buffer(int id) const {
+    return id < 0 ? nullptr : memory + layout.offset[static_cast<std::size_t>(id)];
+  }
+  float* thread_scratch(int thread) const { return scratch + thread * plan.thread_scratch; }
+  const CompiledStep& step(int i) const { return plan.steps[static_cast<std::size_t>(i)]; }
+  float* value(int i) const { return buffer(step(i).value); }
+};
+
+// Points that one call of a list kernel takes, and the scratch that a map in front of it needs.
+inline constexpr std::int64_t kListFloats = 8192;
+std::int64_t list_points(std::int64_t channels);
+
+// forward.cpp
+void run_forward(const Execution& run, const float* x);
+// The explained value (or the softmax behind it), row-major.
+void write_output(const Execution& run, float* y);
+ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n,
+                         bool with_b);
+
+// relevance.cpp
+void run_backward(const Execution& run, const RelevanceRequest& request, std::int64_t first_sample,
+                  int target, std::vector<LayerConservation>* conservation);
+
+// conservation.cpp: what the layer's bias, stabilizer and zero denominators absorb of its relevance.
+void account_losses(const Execution& run, int step, const float* relevance,
+                    LayerConservation& account);
+
+// Row-major (n, shape) -> channels last, and back.
+void enter_layout(const Execution& run, const Shape& shape, const float* from, float* to);
+void leave_layout(const Execution& run, const Shape& shape, const float* from, float* to,
+                  std::int64_t to_stride);
+
+// Runs f(begin, end) over blocks of [0, n) in parallel.
+void for_blocks(const Execution& run, std::int64_t n,
+                const std::function<void(std::int64_t, std::int64_t)>& f);
+
+}  // namespace relprop

@@ -1,0 +1,580 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "functions.h"
+#include "parallel.h"
+#include "place.h"
+#include "plan_impl.h"
+
+namespace relprop {
+namespace {
+
+// The backward pass of one chunk and one target per sample. Relevance of a value is ready when all
+// its readers have added their part; readers run in reverse order, so the sum has a fixed order.
+class Backward {
+ public:
+  Backward(const Execution& run, const RelevanceRequest& request, std::int64_t first_sample,
+           int target, std::vector<LayerConservation>* conservation)
+      : run_(run),
+        request_(request),
+        first_sample_(first_sample),
+        target_(target),
+        conservation_(conservation),
+        present_(run.plan.steps.size(), false) {
+    if (request.exclude_parallel) find_cut_edges();
+  }
+
+  void go() {
+    start();
+    for (int i = static_cast<int>(run_.plan.steps.size()) - 1; i >= 0; --i) {
+      const CompiledStep& step = run_.step(i);
+      if (!present_[static_cast<std::size_t>(i)]) {
+        write_missing_layers(step);
+        continue;
+      }
+      arrive(i);
+      if (i > 0) propagate(i);
+    }
+    write_input();
+  }
+
+ private:
+  float* relevance(int i) const { return run_.buffer(run_.step(i).relevance); }
+  const Node& node_of(const CompiledStep& step) const {
+    return run_.plan.nodes[static_cast<std::size_t>(step.step.node)];
+  }
+
+  // Where step `reader` puts the relevance of its input `to`, and whether something is there already.
+  struct Destination {
+    float* r;
+    bool accumulate;
+  };
+  Destination destination(int to) {
+    const bool filled = present_[static_cast<std::size_t>(to)];
+    present_[static_cast<std::size_t>(to)] = true;
+    return {relevance(to), filled};
+  }
+
+  void start() {
+    const int last = static_cast<int>(run_.plan.steps.size()) - 1;
+    const std::int64_t size = run_.step(last).step.size;
+    const Shape& shape = run_.plan.start_shape();
+    float* r = destination(last).r;
+    const Start& start = request_.start;
+    if (start.kind == StartKind::array) {
+      // (n, targets_per_sample, shape): this pass takes every targets_per_sample-th sample.
+      const std::int64_t per_sample = start.targets_per_sample;
+      for (std::int64_t i = 0; i < run_.n; ++i) {
+        const float* from = start.values + ((first_sample_ + i) * per_sample + target_) * size;
+        run_.kernels.transpose({from, r + i * size, channels_of(shape), pixels_of(shape)});
+      }
+      return;
+    }
+    std::fill(r, r + run_.n * size, 0.0f);
+    for (std::int64_t i = 0; i < run_.n; ++i) {
+      const float* f = run_.value(last) + i * size;
+      const std::int64_t at = target_offset(i, f, shape);
+      if (start.kind == StartKind::log_prob) {
+        one_hot_minus_softmax(f, r + i * size, size, at);
+      } else {
+        r[i * size + at] = start.kind == StartKind::one ? 1.0f : f[at];
+      }
+    }
+  }
+
+  // Channels-last offset of the sample's target; the first of equal maxima in row-major order.
+  std::int64_t target_offset(std::int64_t sample, const float* f, const Shape& shape) const {
+    const Start& start = request_.start;
+    const std::int64_t channels = channels_of(shape), pixels = pixels_of(shape);
+    std::int64_t index =
+        start.targets
+            ? start.targets[(first_sample_ + sample) * start.targets_per_sample + target_]
+            : -1;
+    if (index < 0) {
+      index = 0;
+      for (std::int64_t k = 1; k < channels * pixels; ++k)
+        if (f[k % pixels * channels + k / pixels] >
+            f[index % pixels * channels + index / pixels])
+          index = k;
+    }
+    return index % pixels * channels + index / pixels;
+  }
+
+  static void one_hot_minus_softmax(const float* f, float* r, std::int64_t size, std::int64_t at) {
+    const double largest = *std::max_element(f, f + size);
+    double sum = 0;
+    for (std::int64_t k = 0; k < size; ++k) sum += std::exp(f[k] - largest);
+    for (std::int64_t k = 0; k < size; ++k)
+      r[k] = static_cast<float>((k == at ? 1.0 : 0.0) - std::exp(f[k] - largest) / sum);
+  }
+
+  // Masks and layer results of a value. In a gradient pass a fused activation's own nodes see the
+  // gradient before the activation's derivative, the layer in front of it the one behind.
+  void arrive(int i) {
+    const CompiledStep& step = run_.step(i);
+    const bool derivative =
+        step.gradient && step.linear && step.linear->tail != Tail::none;
+    if (!derivative) return mask_and_capture(step, 0, step.step.nodes.size());
+    std::size_t split = 0;
+    while (step.step.nodes[split] != step.step.fused_activation) ++split;
+    mask_and_capture(step, split, step.step.nodes.size());
+    float* r = relevance(i);
+    for_blocks(run_, run_.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
+      TailGradientArgs args{step.linear->tail, step.linear->tail_a, step.linear->tail_b,
+                            run_.value(i) + begin, r + begin, r + begin, end - begin};
+      run_.kernels.tail_gradient(args);
+    });
+    mask_and_capture(step, 0, split);
+  }
+
+  void mask_and_capture(const CompiledStep& step, std::size_t begin, std::size_t end) {
+    for (std::size_t k = begin; k < end; ++k)
+      for (const Mask& mask : request_.masks)
+        if (mask.node == step.step.nodes[k]) multiply_mask(step, mask);
+    for (std::size_t k = begin; k < end; ++k) capture(step, step.step.nodes[k], true);
+  }
+
+  void multiply_mask(const CompiledStep& step, const Mask& mask) {
+    const Shape& shape = run_.plan.nodes[static_cast<std::size_t>(mask.node)].shape;
+    const std::int64_t size = step.step.size, channels = channels_of(shape);
+    const std::int64_t pixels = pixels_of(shape);
+    float* r = run_.buffer(step.relevance);
+    for (std::int64_t i = 0; i < run_.n; ++i) {
+      const float* values = mask.values + (mask.per_sample ? (first_sample_ + i) * size : 0);
+      for (std::int64_t p = 0; p < pixels; ++p)
+        for (std::int64_t c = 0; c < channels; ++c)
+          r[i * size + p * channels + c] *= values[c * pixels + p];
+    }
+  }
+
+  void capture(const CompiledStep& step, int node, bool has_relevance) {
+    for (std::size_t k = 0; k < request_.layers.size(); ++k) {
+      if (request_.layers[k] != node) continue;
+      const Shape& shape = run_.plan.nodes[static_cast<std::size_t>(node)].shape;
+      const std::int64_t size = size_of(shape), stride = request_.start.targets_per_sample * size;
+      float* to = request_.layer_relevance[k] + first_sample_ * stride + target_ * size;
+      if (has_relevance) {
+        leave_layout(run_, shape, run_.buffer(step.relevance), to, stride);
+      } else {
+        for (std::int64_t i = 0; i < run_.n; ++i) std::fill_n(to + i * stride, size, 0.0f);
+      }
+    }
+  }
+
+  void write_missing_layers(const CompiledStep& step) {
+    for (int node : step.step.nodes) capture(step, node, false);
+  }
+
+  void write_input() {
+    const Shape& shape = run_.plan.nodes[0].shape;
+    const std::int64_t size = size_of(shape), stride = request_.start.targets_per_sample * size;
+    float* out = request_.relevance + first_sample_ * stride + target_ * size;
+    if (present_[0]) {
+      leave_layout(run_, shape, relevance(0), out, stride);
+    } else {
+      for (std::int64_t i = 0; i < run_.n; ++i) std::fill_n(out + i * stride, size, 0.0f);
+    }
+    for (std::int64_t i = 0; i < run_.n; ++i) {
+      float* r = out + i * stride;
+      const float* x = request_.x + (first_sample_ + i) * size;
+      if (request_.times_input)
+        for (std::int64_t k = 0; k < size; ++k) r[k] *= x[k];
+      if (request_.square)
+        for (std::int64_t k = 0; k < size; ++k) r[k] *= r[k];
+    }
+  }
+
+  double sum_of(int i) const {
+    const float* r = relevance(i);
+    double sum = 0;
+    for (std::int64_t k = 0; k < run_.n * run_.step(i).step.size; ++k) sum += double(r[k]);
+    return sum;
+  }
+  double arrived_at_inputs(const CompiledStep& step) const {
+    double sum = 0;
+    std::vector<int> seen;
+    for (int input : step.step.inputs) {
+      if (std::find(seen.begin(), seen.end(), input) != seen.end()) continue;
+      seen.push_back(input);
+      if (present_[static_cast<std::size_t>(input)]) sum += sum_of(input);
+    }
+    return sum;
+  }
+
+  void propagate(int i) {
+    const CompiledStep& step = run_.step(i);
+    if (conservation_ == nullptr) return dispatch(i, step);
+    LayerConservation account;
+    account.node = step.step.nodes.empty() ? step.step.node : step.step.nodes.front();
+    account.relevance_out = sum_of(i);
+    const double before = arrived_at_inputs(step);
+    account_losses(run_, i, relevance(i), account);
+    dispatch(i, step);
+    account.relevance_in = arrived_at_inputs(step) - before;
+    conservation_->push_back(account);
+  }
+
+  void dispatch(int i, const CompiledStep& step) {
+    switch (step.step.kind) {
+      case StepKind::input: break;
+      case StepKind::linear: return back_linear(i, step);
+      case StepKind::average_pool: return back_average(i, step);
+      case StepKind::max_pool: return back_max(i, step);
+      case StepKind::add: return back_add(i, step);
+      case StepKind::concat:
+      case StepKind::pad: return back_place(i, step);
+      case StepKind::activation: return back_activation(i, step);
+      case StepKind::scale_shift: return back_scale_shift(i, step);
+      case StepKind::transpose: return back_transpose(i, step);
+    }
+  }
+
+  bool is_cut(int reader, int input) const {
+    return std::find(cut_.begin(), cut_.end(), std::make_pair(reader, input)) != cut_.end();
+  }
+
+  // Masked layers with exclude_parallel: of the relevance that goes upstream of a masked layer, only
+  // what passed through it counts. An edge reader -> input is cut where the input is upstream of (or
+  // beside) the layer and the reader is neither the layer nor upstream of it.
+  void find_cut_edges() {
+    const int count = static_cast<int>(run_.plan.steps.size());
+    for (const Mask& mask : request_.masks) {
+      const int layer = run_.plan.step_of[static_cast<std::size_t>(mask.node)];
+      if (layer < 0) continue;
+      std::vector<bool> upstream(static_cast<std::size_t>(count), false), downstream = upstream;
+      upstream[static_cast<std::size_t>(layer)] = downstream[static_cast<std::size_t>(layer)] = true;
+      for (int i = count - 1; i >= 0; --i)
+        for (int input : run_.step(i).step.inputs)
+          if (upstream[static_cast<std::size_t>(i)]) upstream[static_cast<std::size_t>(input)] = true;
+      for (int i = 0; i < count; ++i)
+        for (int input : run_.step(i).step.inputs)
+          if (downstream[static_cast<std::size_t>(input)])
+            downstream[static_cast<std::size_t>(i)] = true;
+      for (int i = 0; i < count; ++i)
+        for (int input : run_.step(i).step.inputs)
+          if (!upstream[static_cast<std::size_t>(i)] && !downstream[static_cast<std::size_t>(input)])
+            cut_.emplace_back(i, input);
+    }
+  }
+
+  void copy_to(int input, const float* r, std::int64_t n) {
+    const Destination to = destination(input);
+    for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
+      TieArgs args{};
+      args.tie = Tie::copy;
+      args.first = r + begin;
+      args.accumulate = to.accumulate;
+      args.r = to.r + begin;
+      args.n = end - begin;
+      run_.kernels.tie(args);
+    });
+  }
+
+  // s+ and s- of `count` points starting at `point` (over all samples of the chunk).
+  void map_points(const CompiledStep& step, const float* r, std::int64_t point, std::int64_t count,
+                  float* s_plus, float* s_minus) const {
+    const Linear& layer = *step.linear;
+    const std::int64_t channels = layer.forward.shape.out_channels();
+    const std::int64_t pixels = layer.forward.shape.out_pixels();
+    const auto offset = [&](const float* base) { return base ? base + point * channels : nullptr; };
+    MapArgs args{};
+    args.map = layer.traits->map;
+    args.r = r + point * channels;
+    args.z = layer.denominator.size() ? layer.denominator.data() + point % pixels * channels
+                                      : offset(run_.buffer(step.z));
+    args.zp = offset(run_.buffer(step.zp));
+    args.zn = offset(run_.buffer(step.zn));
+    args.alpha = layer.rule.alpha;
+    args.beta = layer.rule.beta;
+    args.gamma = layer.rule.gamma;
+    args.eps = layer.rule.stabilizer;
+    args.s_plus = s_plus;
+    args.s_minus = s_minus;
+    args.n = count * channels;
+    run_.kernels.map(args);
+  }
+
+  // Runs f(point, count, thread) over blocks of points that stay inside one sample.
+  template <class F>
+  void for_point_blocks(std::int64_t pixels, std::int64_t channels, F f) const {
+    const std::int64_t step = std::min(list_points(channels), std::max<std::int64_t>(pixels, 1));
+    const std::int64_t blocks = (pixels + step - 1) / step;
+    parallel_for(threads_for(run_.n * pixels * channels, run_.threads), run_.n * blocks,
+                 [&](std::int64_t item, int thread) {
+                   const std::int64_t image = item / blocks, p = item % blocks * step;
+                   f(image * pixels + p, std::min(step, pixels - p), thread);
+                 });
+  }
+
+  ContractionSource backward_source(int i, const CompiledStep& step) const {
+    const Linear& layer = *step.linear;
+    const Contraction& c = layer.backward;
+    const std::int64_t channels = c.shape.source_channels(), pixels = c.shape.source_pixels();
+    const bool pair = reads_b(c.mode);
+    const float* r = relevance(i);
+    float* memory = run_.buffer(step.backward_scratch);
+    ContractionSource source;
+    if (c.path != Path::skip) {
+      float* plus = memory;
+      float* minus = pair ? memory + run_.n * pixels * channels : nullptr;
+      for_point_blocks(pixels, channels, [&](std::int64_t point, std::int64_t count, int) {
+        map_points(step, r, point, count, plus + point * channels,
+                   minus ? minus + point * channels : nullptr);
+      });
+      source.a = plus;
+      source.b = minus;
+      return source;
+    }
+    source.lists = list_buffers(memory, c.shape, run_.n, pair);
+    const std::int64_t list_blocks = (c.shape.channels + kListBlock - 1) / kListBlock;
+    for_point_blocks(pixels, channels, [&](std::int64_t point, std::int64_t count, int thread) {
+      float* plus = run_.thread_scratch(thread);
+      float* minus = pair ? plus + count * channels : nullptr;
+      map_points(step, r, point, count, plus, minus);
+      ListArgs args{};
+      args.a = plus;
+      args.b = minus;
+      args.points = count;
+      args.groups = c.shape.groups;
+      args.channels = c.shape.channels;
+      args.value_a = source.lists.value_a + point * channels;
+      args.value_b = pair ? source.lists.value_b + point * channels : nullptr;
+      args.index = source.lists.index + point * channels;
+      args.count = source.lists.count + point * c.shape.groups * list_blocks * 2;
+      run_.kernels.list(args);
+    });
+    return source;
+  }
+
+  void tie_pixels(const Linear& layer, const float* x, const Destination& to,
+                  const ResultTile& tile, std::int64_t first_pixel, std::int64_t count) const {
+    const ContractionShape& s = layer.backward.shape;
+    const std::int64_t pixel = tile.image * s.out_pixels() + tile.pixel + first_pixel;
+    const std::int64_t offset = pixel * s.out_channels() + tile.channel;
+    TieArgs args{};
+    args.tie = layer.tie;
+    args.first = tile.first + first_pixel * tile.width;
+    args.second = tile.second ? tile.second + first_pixel * tile.width : nullptr;
+    args.x = x + offset;
+    args.accumulate = to.accumulate;
+    args.r = to.r + offset;
+    args.n = count * tile.width;
+    if (layer.tie == Tie::box) {
+      const std::int64_t in_sample = pixel % s.out_pixels() * s.out_channels() + tile.channel;
+      args.low = layer.low.data() + in_sample;
+      args.high = layer.high.data() + in_sample;
+    }
+    run_.kernels.tie(args);
+  }
+
+  void back_linear(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    const Linear& layer = *step.linear;
+    if (layer.rule.kind == RuleKind::pass)
+      return copy_to(input, relevance(i), run_.n * step.step.size);
+    const ContractionSource source = backward_source(i, step);
+    const Destination to = destination(input);
+    const float* x = run_.value(input);
+    run_contraction(layer.backward, run_.kernels, source, run_.n, run_.scratch,
+                    run_.plan.thread_scratch, run_.threads, [&](const ResultTile& tile, int) {
+                      const bool whole = tile.width == layer.backward.shape.out_channels() &&
+                                         layer.tie != Tie::box;
+                      if (whole) return tie_pixels(layer, x, to, tile, 0, tile.count);
+                      for (std::int64_t p = 0; p < tile.count; ++p)
+                        tie_pixels(layer, x, to, tile, p, 1);
+                    });
+  }
+
+  // s = R / st(y), or R itself for the gradient.
+  void norm_map(const CompiledStep& step, const float* r, const float* y, float* s, std::int64_t n) {
+    for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
+      MapArgs args{};
+      args.map = step.gradient ? Map::gradient : Map::epsilon;
+      args.r = r + begin;
+      args.z = y + begin;
+      args.eps = step.rule.stabilizer;
+      args.s_plus = s + begin;
+      args.n = end - begin;
+      run_.kernels.map(args);
+    });
+  }
+
+  void back_average(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    const Pool& pool = *step.pool;
+    const std::int64_t channels = step.step.channels, size = step.step.size;
+    const std::int64_t row = pool.source[1] * channels;
+    float* s = run_.buffer(step.backward_scratch);
+    norm_map(step, relevance(i), run_.value(i), s, run_.n * size);
+    const float* x = run_.value(input);
+    const Destination to = destination(input);
+    parallel_for(threads_for(run_.n * pool.source[0] * row, run_.threads),
+                 run_.n * pool.source[0], [&](std::int64_t item, int thread) {
+                   const std::int64_t image = item / pool.source[0], y = item % pool.source[0];
+                   UnpoolAverageArgs args{};
+                   args.s = s + image * size;
+                   args.channels = channels;
+                   args.source_width = pool.out[1];
+                   args.out_width = pool.source[1];
+                   args.y0 = y;
+                   args.y1 = y + 1;
+                   args.y_taps = pool.back_y.view();
+                   args.x_taps = pool.back_x.view();
+                   args.inverse_count = pool.inverse_count.data();
+                   args.out = run_.thread_scratch(thread);
+                   run_.kernels.unpool_average(args);
+                   TieArgs tie{};
+                   tie.tie = step.gradient ? Tie::copy : Tie::times_x;
+                   tie.first = args.out;
+                   tie.x = x + item * row;
+                   tie.accumulate = to.accumulate;
+                   tie.r = to.r + item * row;
+                   tie.n = row;
+                   run_.kernels.tie(tie);
+                 });
+  }
+
+  void back_max(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    const Pool& pool = *step.pool;
+    const std::int64_t channels = step.step.channels, size = step.step.size;
+    const std::int64_t source = run_.step(input).step.size;
+    const auto* winner = reinterpret_cast<const std::int32_t*>(run_.buffer(step.winner));
+    const float* r = relevance(i);
+    const Destination to = destination(input);
+    if (!to.accumulate)
+      for_blocks(run_, run_.n * source, [&](std::int64_t begin, std::int64_t end) {
+        std::fill(to.r + begin, to.r + end, 0.0f);
+      });
+    // Blocks of channels never touch the same value, so samples of a small batch can be split.
+    constexpr std::int64_t kChannels = 16;
+    const std::int64_t blocks = (channels + kChannels - 1) / kChannels;
+    parallel_for(threads_for(run_.n * source, run_.threads), run_.n * blocks,
+                 [&](std::int64_t item, int) {
+                   const std::int64_t image = item / blocks, block = item % blocks;
+                   UnpoolArgs args{};
+                   args.r_out = r + image * size;
+                   args.winner = winner + image * size;
+                   args.out_pixels = pool.out[0] * pool.out[1];
+                   args.channels = channels;
+                   args.c0 = block * kChannels;
+                   args.c1 = std::min(channels, args.c0 + kChannels);
+                   args.r_in = to.r + image * source;
+                   run_.kernels.unpool_max(args);
+                 });
+  }
+
+  // Each branch gets its value times R / st(sum).
+  void back_add(int i, const CompiledStep& step) {
+    const std::int64_t n = run_.n * step.step.size;
+    float* s = run_.buffer(step.backward_scratch);
+    norm_map(step, relevance(i), run_.value(i), s, n);
+    for (int input : step.step.inputs) {
+      if (is_cut(i, input)) continue;
+      const float* x = run_.value(input);
+      const Destination to = destination(input);
+      for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
+        TieArgs tie{};
+        tie.tie = step.gradient ? Tie::copy : Tie::times_x;
+        tie.first = s + begin;
+        tie.x = x + begin;
+        tie.accumulate = to.accumulate;
+        tie.r = to.r + begin;
+        tie.n = end - begin;
+        run_.kernels.tie(tie);
+      });
+    }
+  }
+
+  void back_place(int i, const CompiledStep& step) {
+    const Node& node = node_of(step);
+    const auto origins = input_origins(run_.plan.nodes, node);
+    const float* r = relevance(i);
+    for (std::size_t k = 0; k < origins.size(); ++k) {
+      const int input = step.step.inputs[k];
+      if (is_cut(i, input)) continue;
+      const Shape& from = run_.plan.nodes[static_cast<std::size_t>(node.inputs[k])].shape;
+      const std::int64_t size = size_of(from);
+      const Destination to = destination(input);
+      parallel_for(threads_for(run_.n * size, run_.threads), run_.n,
+                   [&](std::int64_t image, int) {
+                     float* target = to.r + image * size;
+                     // Values that padding crops away get nothing.
+                     if (!to.accumulate) std::fill(target, target + size, 0.0f);
+                     for_runs(from, node.shape, origins[k],
+                              [&](std::int64_t at, std::int64_t source, std::int64_t count) {
+                                const float* part = r + image * step.step.size + source;
+                                run_.kernels.add({target + at, part, target + at, count});
+                              });
+                   });
+    }
+  }
+
+  void back_activation(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    float* r = relevance(i);
+    const std::int64_t n = run_.n * step.step.size;
+    if (step.gradient) {
+      const auto& activation = std::get<Activation>(node_of(step).op);
+      const float* x = run_.value(input);
+      for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
+        apply_derivative(activation, x + begin, r + begin, r + begin, end - begin);
+      });
+    }
+    copy_to(input, r, n);
+  }
+
+  void back_scale_shift(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    float* r = relevance(i);
+    const std::int64_t size = step.step.size;
+    if (step.gradient && step.scale.size()) {
+      const std::int64_t channels = step.per_channel ? step.step.channels : size;
+      for (std::int64_t k = 0; k < run_.n; ++k) {
+        ScaleShiftArgs args{};
+        args.x = r + k * size;
+        args.scale = step.scale.data();
+        args.y = r + k * size;
+        args.pixels = size / channels;
+        args.channels = channels;
+        run_.kernels.scale_shift(args);
+      }
+    }
+    copy_to(input, r, run_.n * size);
+  }
+
+  void back_transpose(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    const std::int64_t size = step.step.size;
+    const float* r = relevance(i);
+    float* s = run_.buffer(step.backward_scratch);
+    parallel_for(threads_for(run_.n * size, run_.threads), run_.n, [&](std::int64_t k, int) {
+      run_.kernels.transpose({r + k * size, s + k * size, step.step.columns, step.step.rows});
+    });
+    copy_to(input, s, run_.n * size);
+  }
+
+  const Execution& run_;
+  const RelevanceRequest& request_;
+  const std::int64_t first_sample_;
+  const int target_;
+  std::vector<LayerConservation>* conservation_;
+  std::vector<bool> present_;
+  std::vector<std::pair<int, int>> cut_;  // (reader, input)
+};
+
+}  // namespace
+
+void run_backward(const Execution& run, const RelevanceRequest& request, std::int64_t first_sample,
+                  int target, std::vector<LayerConservation>* conservation) {
+  Backward(run, request, first_sample, target, conservation).go();
+}
+
+}  // namespace relprop

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace relprop {
+
+// Owner of one axis' tap table: which source coordinates each output coordinate reads.
+struct TapTable {
+  std::vector<std::int32_t> begin{0}, tap, source;
+
+  AxisTaps view() const { return {begin.data(), tap.data(), source.data()}; }
+  std::int64_t size() const { return static_cast<std::int64_t>(begin.size()) - 1; }
+  std::int64_t count(std::int64_t o) const { return begin[o + 1] - begin[o]; }
+  void add(std::int64_t t, std::int64_t s);
+  void close();  // ends the current output coordinate
+};
+
+// Output o reads source o * stride - pad + tap * dilation, where that lies in [0, sources).
+TapTable window_taps(std::int64_t outputs, std::int64_t sources, std::int64_t kernel,
+                     std::int64_t stride, std::int64_t dilation, std::int64_t pad);
+// The same relation read from the other side: for every source, the outputs it feeds.
+TapTable transposed(const TapTable& table, std::int64_t sources);
+// Output o of `outputs` reads sources [floor(o S / O), ceil((o + 1) S / O)), as torch's adaptive
+// pooling does.
+TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources);
+TapTable identity_taps(std::int64_t size);
+
+}  // namespace relprop

@@ -1,0 +1,71 @@
+"""Test cases and oracle rules as relprop's own objects, at the level where the ISA can be chosen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import oracle
+from cases import LayerCase
+from relprop import _core
+
+Array = npt.NDArray[Any]
+
+
+def engine_rule(rule: oracle.Rule) -> _core.Rule:
+    bounds = {}
+    if rule.kind == "z_box":
+        bounds = {
+            "low": np.atleast_1d(np.asarray(rule.low, np.float32)),
+            "high": np.atleast_1d(np.asarray(rule.high, np.float32)),
+        }
+    return _core.Rule(
+        rule.kind,
+        alpha=rule.alpha,
+        beta=rule.beta,
+        gamma=rule.gamma,
+        stabilizer=rule.stabilizer,
+        absorb_bias=rule.absorb_bias,
+        **bounds,
+    )
+
+
+# What stands before and behind a layer decides which kernels the plan takes: it knows that a ReLU
+# leaves zeros, that a clip above 0 leaves none, and that relevance behind a tanh is dense.
+FRONTS = {"none": (), "relu": ("relu", 0.0, 0.0), "clip": ("clip", 2.0**-10, 1e30)}
+BACKS = {"none": (), "tanh": ("tanh", 0.0, 0.0)}
+
+
+def add_layer(model: _core.Model, case: LayerCase, at: int, weight: Array, bias: Any) -> int:
+    if case.kind == "dense":
+        return model.add_dense("layer", at, weight, bias)
+    if len(case.size) == 1:
+        weight = weight[:, :, None, :]
+    add = model.add_conv if case.kind == "conv" else model.add_conv_transpose
+    return add("layer", at, weight, bias, **case.geometry)
+
+
+def layer_plan(
+    case: LayerCase,
+    weight: Array,
+    bias: Array | None,
+    rule: oracle.Rule,
+    *,
+    front: str = "none",
+    back: str = "none",
+    isa: str = "",
+) -> _core.Plan:
+    model = _core.Model(case.input_shape)
+    at = model.add_activation("front", 0, *FRONTS[front]) if FRONTS[front] else 0
+    at = add_layer(model, case, at, weight, bias)
+    if BACKS[back]:
+        at = model.add_activation("back", at, *BACKS[back])
+    model.add_output("output", at)
+    return _core.Plan(model, [engine_rule(rule)] * len(model.nodes), isa=isa)
+
+
+def run_plan(plan: _core.Plan, x: Array, start: Array, **more: Any) -> Array:
+    """Relevance at the input for one start per sample."""
+    return plan.relevance(x, start=start[:, None], **more)[0][:, 0]
