@@ -18,6 +18,7 @@ import torch
 import oracle
 import relprop as rp
 from torch_networks import TorchNetwork
+from torch_split import split, supports
 from zennit_stub import import_zennit
 
 Array = npt.NDArray[Any]
@@ -84,13 +85,32 @@ def zennit_runs(module: TorchNetwork, x: Array, start: Array) -> dict[str, Run]:
     return {task: functools.partial(attribute, *rule) for task, rule in RULES.items()}
 
 
+def torch_split_runs(path: Path, output: str | None, x: Array, start: Array) -> dict[str, Run]:
+    """Hand-written α-β, where the network is simple enough for it."""
+    given, relevance = torch.from_numpy(x), torch.from_numpy(start)
+
+    def attribute(module: torch.nn.Module) -> Array:
+        variable = given.clone().requires_grad_()
+        return torch.autograd.grad(module(variable), variable, relevance)[0].numpy()
+
+    modules = {task: torch_module(path, output, np.float32) for task in RULES}
+    return {
+        task: functools.partial(attribute, split(module, *RULES[task]))
+        for task, module in modules.items()
+        if supports(module)
+    }
+
+
 def torch_module(path: Path, output: str | None, dtype: Any) -> TorchNetwork:
     """The ONNX file's weights in ordinary torch modules, batch norms folded, sums hookable."""
     return TorchNetwork(oracle.Network(path, dtype, output), import_zennit().layer.Sum)
 
 
-def float64_references(path: Path, output: str | None, x: Array, start: Array) -> dict[str, Array]:
+def float64_references(
+    path: Path, output: str | None, x: Array, start: Array, n_threads: int
+) -> dict[str, Array]:
     """Every task by torch and zennit in float64, one sample at a time to bound the memory."""
+    torch.set_num_threads(n_threads)
     module = torch_module(path, output, np.float64)
     parts: dict[str, list[Array]] = {}
     for i in range(len(x)):
@@ -111,6 +131,7 @@ def contenders(
         "relprop": relprop_runs(path, output, x, start, n_threads),
         "onnxruntime": onnxruntime_runs(path, output, x, n_threads),
         "torch": torch_runs(module, x, start),
+        "torch split": torch_split_runs(path, output, x, start),
         "zennit": zennit_runs(module, x, start),
     }
     return {(engine, task): run for engine, runs in engines.items() for task, run in runs.items()}

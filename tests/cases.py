@@ -95,6 +95,15 @@ CONV = [
     _conv("padding-over-kernel", 3, 4, (3, 4), (2, 2), pad_begin=(3, 2), pad_end=(2, 3)),
 ]
 
+# Enough pixels for vectors over pixels, with remainders; rows beyond one block of 128.
+PANEL = [
+    _conv("panel-3x3-20-33", 20, 33, (11, 13), (3, 3), **SAME),
+    _conv("panel-pointwise-130-19", 130, 19, (9, 15), (1, 1)),
+    _conv("panel-stride-2-7-18", 7, 18, (21, 19), (5, 5), stride=(2, 2), pad_end=(1, 2)),
+    _conv("panel-groups-2", 16, 20, (12, 12), (3, 3), groups=2, **SAME),
+    _conv("panel-dilated", 6, 17, (17, 15), (3, 2), dilation=(2, 3), pad_begin=(2, 0)),
+]
+
 CONV_1D = [
     LayerCase("conv1d-3", "conv", 5, 17, (19,), (3,), pad_begin=(0, 1), pad_end=(0, 1)),
     LayerCase("conv1d-strided", "conv", 16, 9, (33,), (4,), stride=(1, 3), pad_begin=(0, 2)),
@@ -113,10 +122,14 @@ CONV_TRANSPOSE = [
         stride=(1, 2), dilation=(2, 1), pad_begin=(1, 0), pad_end=(0, 1),
     ),
     LayerCase("transposed-gaps", "conv_transpose", 4, 3, (3, 3), (2, 1), stride=(3, 2)),
+    LayerCase(
+        "transposed-panel", "conv_transpose", 18, 17, (9, 10), (3, 3), stride=(2, 2),
+        pad_begin=(1, 1), pad_end=(0, 0),
+    ),
     LayerCase("transposed-1d", "conv_transpose", 5, 7, (9,), (4,), stride=(1, 2), pad_end=(0, 1)),
 ]  # fmt: skip
 
-LAYERS = [*DENSE, *CONV, *CONV_1D, *CONV_TRANSPOSE]
+LAYERS = [*DENSE, *CONV, *PANEL, *CONV_1D, *CONV_TRANSPOSE]
 
 RULES = {
     "epsilon": oracle.Rule("epsilon"),

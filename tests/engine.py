@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import oracle
 from cases import LayerCase
 from relprop import _core
+from relprop._onnx import load
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +33,8 @@ def engine_rule(rule: oracle.Rule) -> _core.Rule:
         **bounds,
     )
 
+
+NORM = oracle.Rule("norm")
 
 # What stands before and behind a layer decides which kernels the plan takes: it knows that a ReLU
 # leaves zeros, that a clip above 0 leaves none, and that relevance behind a tanh is dense.
@@ -66,6 +70,31 @@ def layer_plan(
     return _core.Plan(model, [engine_rule(rule)] * len(model.nodes), isa=isa)
 
 
-def run_plan(plan: _core.Plan, x: Array, start: Array, **more: Any) -> Array:
+def run_plan(plan: _core.Plan, x: Array, start: Array, n_threads: int = 1) -> Array:
     """Relevance at the input for one start per sample."""
-    return plan.relevance(x, start=start[:, None], **more)[0][:, 0]
+    return plan.relevance(x, start=start[:, None], n_threads=n_threads)[0][:, 0]
+
+
+def network_plan(
+    model: Any,
+    rules: oracle.Rule | Callable[[str, str], oracle.Rule],
+    *,
+    isa: str = "",
+    output: str | None = None,
+    shape: tuple[int, ...] | None = None,
+    norm: oracle.Rule = NORM,
+) -> tuple[_core.Model, _core.Plan]:
+    """The model of an ONNX file and a plan in which linear layers follow rules, as in the oracle."""
+    built = load(model).build(shape, output)
+    linear = {"dense": "Dense", "conv": "Conv", "conv_transpose": "ConvTranspose"}
+    linear["batch_norm"] = "Affine"
+    chosen = []
+    for name, op, _, _ in built.nodes:
+        if rules == oracle.GRADIENT:
+            chosen.append(rules)
+        elif op in linear:
+            chosen.append(rules if isinstance(rules, oracle.Rule) else rules(name, linear[op]))
+        else:
+            chosen.append(norm)
+    plan = _core.Plan(built, [engine_rule(rule) for rule in chosen], isa=isa)
+    return built, plan

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-
 from relprop import _core
 from relprop._core import Model, UnsupportedError
 

@@ -43,8 +43,9 @@ constexpr bool has_window_in_padding(std::int64_t in, std::int64_t out, std::int
   if (out > 0 && (out - 1) * stride - pad_begin >= in) return true;
   for (std::int64_t o = 0; o < out && o * stride < pad_begin; ++o) {
     const std::int64_t start = o * stride - pad_begin;
-    const std::int64_t tap = (-start + dilation - 1) / dilation;
+    const std::int64_t tap = (-start + dilation - 1) / dilation;  // the first at 0 or behind
     if (tap >= kernel || start + tap * dilation >= in) return true;
+    if (dilation <= in) return false;  // no gap is wide enough, and later windows reach further
   }
   return false;
 }

@@ -54,7 +54,8 @@ std::size_t parameters(const Op& op) {
   if (const auto* transposed = std::get_if<ConvTranspose>(&op)) {
     return transposed->weight.size() + transposed->bias.size();
   }
-  if (const auto* norm = std::get_if<BatchNorm>(&op)) return norm->scale.size() + norm->shift.size();
+  if (const auto* norm = std::get_if<BatchNorm>(&op))
+    return norm->scale.size() + norm->shift.size();
   if (const auto* affine = std::get_if<ScaleShift>(&op)) {
     return affine->scale.size() + affine->shift.size();
   }
@@ -177,8 +178,8 @@ int Model::find(const std::string& name) const {
     if (output == name) return node;
     if (std::find(names.begin(), names.end(), output) == names.end()) names.push_back(output);
   }
-  invalid("no layer or output is called '" + name + "'; near names: " +
-          near_names(name, std::move(names)));
+  invalid("no layer or output is called '" + name +
+          "'; near names: " + near_names(name, std::move(names)));
 }
 
 std::int64_t Model::parameter_count() const {

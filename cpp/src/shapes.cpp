@@ -173,8 +173,8 @@ class Inference {
     const Shape& in = single();
     if (op.begin.size() != in.size() || op.end.size() != in.size()) {
       fail(to_string(op.begin.size()) + " and " + to_string(op.end.size()) +
-           " pads for an input of shape " + to_string(in) + "; accepted: one before and one behind " +
-           "each of its axes");
+           " pads for an input of shape " + to_string(in) +
+           "; accepted: one before and one behind " + "each of its axes");
     }
     if (!std::isfinite(op.value)) fail("padding value is not finite");
     Shape out = in;
@@ -296,8 +296,8 @@ class Inference {
       fail(std::string(what) + " would have more than " + to_string(kMaxElements) + " values");
     }
     if (static_cast<std::int64_t>(values.size()) != expected) {
-      fail(std::string(what) + " has " + to_string(values.size()) + " values; accepted: " +
-           to_string(expected) + " (" + formula + ")");
+      fail(std::string(what) + " has " + to_string(values.size()) +
+           " values; accepted: " + to_string(expected) + " (" + formula + ")");
     }
     check_finite(what, values);
   }
@@ -337,8 +337,8 @@ class Inference {
 
   std::int64_t padded(std::size_t axis, std::int64_t size, std::int64_t begin,
                       std::int64_t end) const {
-    const bool in_range = begin >= -kMaxElements && begin <= kMaxElements &&
-                          end >= -kMaxElements && end <= kMaxElements;
+    const bool in_range = begin >= -kMaxElements && begin <= kMaxElements && end >= -kMaxElements &&
+                          end <= kMaxElements;
     if (!in_range || size + std::min<std::int64_t>(begin, 0) + std::min<std::int64_t>(end, 0) < 1) {
       fail("pads " + to_string(begin) + " and " + to_string(end) + " on axis " + to_string(axis) +
            " of size " + to_string(size) + "; accepted: pads that leave at least one value");
@@ -378,9 +378,8 @@ class Inference {
     for (int a = 0; a < 2; ++a) {
       const std::int64_t limit = std::max(w.stride[a], w.dilation[a]);
       if (op.output_padding[a] < 0 || op.output_padding[a] >= limit) {
-        fail("output padding " + pair_text(op.output_padding) + "; accepted along " +
-             kAxisName[a] + ": 0 to " + to_string(limit - 1) +
-             " (below the larger of stride and dilation)");
+        fail("output padding " + pair_text(op.output_padding) + "; accepted along " + kAxisName[a] +
+             ": 0 to " + to_string(limit - 1) + " (below the larger of stride and dilation)");
       }
       const std::int64_t extent = extent_along(in, a);
       out[a] = transposed_output(extent, w.kernel[a], w.stride[a], w.dilation[a], w.pad_begin[a],
@@ -396,8 +395,8 @@ class Inference {
   void refuse_padding_windows(const Window& w, const Shape& out) const {
     const Shape& in = *inputs_.front();
     for (int a = 0; a < 2; ++a) {
-      if (has_window_in_padding(extent_along(in, a), extent_along(out, a), w.kernel[a],
-                                w.stride[a], w.dilation[a], w.pad_begin[a])) {
+      if (has_window_in_padding(extent_along(in, a), extent_along(out, a), w.kernel[a], w.stride[a],
+                                w.dilation[a], w.pad_begin[a])) {
         fail("a window lies entirely in the padding along " + std::string(kAxisName[a]) +
              ": kernel " + to_string(w.kernel[a]) + ", dilation " + to_string(w.dilation[a]) +
              ", padding " + to_string(w.pad_begin[a]) + " and " + to_string(w.pad_end[a]) +

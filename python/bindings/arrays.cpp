@@ -23,8 +23,8 @@ py::array_t<T, py::array::c_style> exact_array(const py::handle& object, const s
   const int flags = array.flags();
   constexpr int kAligned = py::detail::npy_api::NPY_ARRAY_ALIGNED_;
   if ((flags & py::array::c_style) == 0 || (flags & kAligned) == 0) {
-    throw py::value_error(what + " of shape " + to_string(shape_of(array)) +
-                          " is not contiguous" + accepted);
+    throw py::value_error(what + " of shape " + to_string(shape_of(array)) + " is not contiguous" +
+                          accepted);
   }
   return py::reinterpret_borrow<py::array_t<T, py::array::c_style>>(object);
 }
@@ -52,8 +52,8 @@ py::tuple to_tuple(const Shape& shape) {
 void require_shape(const py::array& array, const Shape& expected, const std::string& what) {
   const Shape shape = shape_of(array);
   if (shape != expected) {
-    throw py::value_error(what + " has shape " + to_string(shape) + "; accepted: " +
-                          to_string(expected));
+    throw py::value_error(what + " has shape " + to_string(shape) +
+                          "; accepted: " + to_string(expected));
   }
 }
 
@@ -61,8 +61,8 @@ std::int64_t batch_size(const py::array& array, const Shape& sample, const std::
   const Shape shape = shape_of(array);
   if (shape.empty() || Shape(shape.begin() + 1, shape.end()) != sample) {
     const std::string text = to_string(sample);
-    const std::string tail = sample.size() == 1 ? text.substr(1, text.size() - 3) + ")"
-                                                : text.substr(1);
+    const std::string tail =
+        sample.size() == 1 ? text.substr(1, text.size() - 3) + ")" : text.substr(1);
     throw py::value_error(what + " has shape " + to_string(shape) + "; accepted: (n, " + tail);
   }
   return shape.front();

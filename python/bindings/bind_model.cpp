@@ -128,8 +128,8 @@ int add_activation(PyModel& self, const std::string& name, int input, const std:
     if (function == text) return add(self, name, {input}, Activation{value, a, b});
     accepted += (accepted.empty() ? "" : ", ") + std::string(text);
   }
-  throw Error(ErrorCode::unsupported, "layer '" + name + "': activation '" + function +
-                                          "'; supported: " + accepted);
+  throw Error(ErrorCode::unsupported,
+              "layer '" + name + "': activation '" + function + "'; supported: " + accepted);
 }
 
 int add_max_pool(PyModel& self, const std::string& name, int input, Pair kernel, Pair stride,
@@ -141,9 +141,9 @@ int add_max_pool(PyModel& self, const std::string& name, int input, Pair kernel,
 int add_average_pool(PyModel& self, const std::string& name, int input, Pair kernel, Pair stride,
                      Pair dilation, Pair pad_begin, Pair pad_end, bool ceil_mode,
                      bool count_include_pad) {
-  return add(self, name, {input},
-             AveragePool{{kernel, stride, dilation, pad_begin, pad_end}, ceil_mode,
-                         count_include_pad});
+  return add(
+      self, name, {input},
+      AveragePool{{kernel, stride, dilation, pad_begin, pad_end}, ceil_mode, count_include_pad});
 }
 
 struct NodeSummary {
@@ -207,8 +207,7 @@ void bind_model(py::module_& m) {
            arg("bias") = none, py::kw_only(), arg("stride") = ones, arg("dilation") = ones,
            arg("pad_begin") = zeros, arg("pad_end") = zeros, arg("output_padding") = zeros,
            arg("groups") = 1)
-      .def("add_batch_norm", &add_batch_norm, arg("name"), arg("input"), arg("scale"),
-           arg("shift"))
+      .def("add_batch_norm", &add_batch_norm, arg("name"), arg("input"), arg("scale"), arg("shift"))
       .def("add_scale_shift", &add_scale_shift, arg("name"), arg("input"), arg("scale"),
            arg("shift"))
       .def("add_activation", &add_activation, arg("name"), arg("input"), arg("function"),
@@ -277,8 +276,7 @@ void bind_model(py::module_& m) {
           },
           arg("name"))
       .def(
-          "shape",
-          [](const PyModel& self, int node) { return to_tuple(node_shape(self, node)); },
+          "shape", [](const PyModel& self, int node) { return to_tuple(node_shape(self, node)); },
           arg("node"))
       .def_property_readonly("nodes", &nodes)
       .def_property_readonly("outputs", &outputs)

@@ -18,9 +18,8 @@ namespace relprop::python {
 namespace {
 
 constexpr RuleKind kRuleKinds[] = {
-    RuleKind::gradient, RuleKind::epsilon,  RuleKind::z_plus, RuleKind::alpha_beta,
-    RuleKind::gamma,    RuleKind::w_square, RuleKind::flat,   RuleKind::z_box,
-    RuleKind::pass,     RuleKind::norm,
+    RuleKind::gradient, RuleKind::epsilon, RuleKind::z_plus, RuleKind::alpha_beta, RuleKind::gamma,
+    RuleKind::w_square, RuleKind::flat,    RuleKind::z_box,  RuleKind::pass,       RuleKind::norm,
 };
 constexpr Isa kIsas[] = {Isa::reference, Isa::baseline, Isa::avx2, Isa::avx512, Isa::neon};
 
@@ -29,9 +28,14 @@ Rule make_rule(const std::string& kind, float alpha, float beta, float gamma, fl
   std::string accepted;
   for (const RuleKind value : kRuleKinds) {
     if (kind == rule_name(value)) {
-      return {value,      alpha,       beta,
-              gamma,      stabilizer,  absorb_bias,
-              values_of(low, "low"), values_of(high, "high")};
+      return {value,
+              alpha,
+              beta,
+              gamma,
+              stabilizer,
+              absorb_bias,
+              values_of(low, "low"),
+              values_of(high, "high")};
     }
     accepted += (accepted.empty() ? "" : ", ") + std::string(rule_name(value));
   }
@@ -58,7 +62,7 @@ PlanOptions make_options(int output, const std::string& isa, bool forward_only,
   return options;
 }
 
-// A plan and the workspaces of its past callers: one that calls again gets memory of the right size.
+// A plan and the workspaces of its past callers, so that later calls need no new memory.
 class PyPlan {
  public:
   PyPlan(const PyModel& model, const std::vector<Rule>& rules, PlanOptions options)
@@ -127,7 +131,18 @@ class PyPlan {
   std::vector<std::unique_ptr<Workspace>> idle_ = room();
 };
 
+// More threads than this are a mistake, and libgomp ends the process when it cannot start them.
+constexpr int kMaxThreads = 1024;
+
+void check_threads(int n_threads) {
+  if (n_threads < 0 || n_threads > kMaxThreads) {
+    throw py::value_error("n_threads = " + std::to_string(n_threads) + "; accepted: 1 to " +
+                          std::to_string(kMaxThreads) + ", or 0 for all cores");
+  }
+}
+
 FloatArray forward(PyPlan& self, const py::object& x, int n_threads) {
+  check_threads(n_threads);
   const FloatArray input = float_array(x, "x");
   const std::int64_t n = batch_size(input, self.plan().input_shape(), "x");
   FloatArray y = new_array(joined({n}, self.plan().output_shape()));
@@ -148,7 +163,18 @@ struct Call {
   std::vector<LayerConservation> conservation;
 };
 
-void set_targets(Call& call, const py::object& targets) {
+void check_targets(const IntArray& targets, std::int64_t outputs) {
+  const std::int64_t* values = targets.data();
+  for (std::int64_t i = 0; i < targets.size(); ++i) {
+    if (values[i] < -1 || values[i] >= outputs) {
+      throw py::value_error("target " + std::to_string(values[i]) + " of sample " +
+                            std::to_string(i / targets.shape(1)) + "; accepted: 0 to " +
+                            std::to_string(outputs - 1) + ", or -1 for the largest output");
+    }
+  }
+}
+
+void set_targets(Call& call, const py::object& targets, const Shape& output_shape) {
   Start& start = call.request.start;
   if (targets.is_none()) {
     call.targets = IntArray(py::array::ShapeContainer{call.request.n, std::int64_t{1}});
@@ -160,6 +186,7 @@ void set_targets(Call& call, const py::object& targets) {
       throw py::value_error("targets has shape " + to_string(shape) + "; accepted: (" +
                             std::to_string(call.request.n) + ", targets per sample)");
     }
+    check_targets(call.targets, size_of(output_shape));
   }
   start.targets_per_sample = static_cast<int>(call.targets.shape(1));
   start.targets = call.targets.data();
@@ -188,7 +215,7 @@ void set_start(Call& call, const py::object& start, const py::object& targets,
   } else {
     throw py::value_error("start '" + kind + "'; accepted: output, one, log_prob or an array");
   }
-  set_targets(call, targets);
+  set_targets(call, targets, output_shape);
 }
 
 void set_masks(Call& call, const PyPlan& plan,
@@ -236,6 +263,7 @@ py::tuple relevance(PyPlan& self, const py::object& x, const py::object& start,
                     const std::vector<std::tuple<int, py::object, bool>>& masks,
                     bool exclude_parallel, bool conservation, bool square, bool times_input,
                     int n_threads) {
+  check_threads(n_threads);
   Call call;
   call.x = float_array(x, "x");
   call.request.x = call.x.data();
@@ -281,24 +309,24 @@ std::unique_ptr<PyPlan> make_plan(const PyModel& model, const std::vector<Rule>&
 void bind_plan(py::module_& m) {
   using py::arg;
   const py::object none = py::none();
-  py::class_<Rule>(m, "Rule")
-      .def(py::init(&make_rule), arg("kind"), py::kw_only(), arg("alpha") = 1.0F,
-           arg("beta") = 0.0F, arg("gamma") = 0.25F, arg("stabilizer") = 1e-6F,
-           arg("absorb_bias") = true, arg("low") = none, arg("high") = none,
-           "kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, pass, "
-           "norm.");
+  py::class_<Rule>(m, "Rule").def(
+      py::init(&make_rule), arg("kind"), py::kw_only(), arg("alpha") = 1.0F, arg("beta") = 0.0F,
+      arg("gamma") = 0.25F, arg("stabilizer") = 1e-6F, arg("absorb_bias") = true, arg("low") = none,
+      arg("high") = none,
+      "kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, pass, "
+      "norm.");
 
-  py::class_<PyPlan>(m, "Plan", "A network compiled for one set of rules; any number of threads "
-                                "may use it at once.")
+  py::class_<PyPlan>(m, "Plan",
+                     "A network compiled for one set of rules; any number of threads "
+                     "may use it at once.")
       .def(py::init(&make_plan), arg("model"), arg("rules") = py::tuple(), py::kw_only(),
            arg("output") = -1, arg("isa") = "", arg("forward_only") = false,
            arg("workspace_bytes") = 0)
       .def("forward", &forward, arg("x"), arg("n_threads") = 0)
       .def("relevance", &relevance, arg("x"), py::kw_only(), arg("start") = "output",
            arg("targets") = none, arg("want_output") = false, arg("layers") = py::tuple(),
-           arg("masks") = py::tuple(), arg("exclude_parallel") = false,
-           arg("conservation") = false, arg("square") = false, arg("times_input") = false,
-           arg("n_threads") = 0)
+           arg("masks") = py::tuple(), arg("exclude_parallel") = false, arg("conservation") = false,
+           arg("square") = false, arg("times_input") = false, arg("n_threads") = 0)
       .def_property_readonly("input_shape",
                              [](const PyPlan& self) { return to_tuple(self.plan().input_shape()); })
       .def_property_readonly(

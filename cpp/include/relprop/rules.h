@@ -20,7 +20,7 @@ enum class RuleKind {
 };
 
 // One propagation rule as data. The formulas stand beside the map kernels
-// (src/kernels/map.inl); sources are in docs/rules.md.
+// (src/kernels/elementwise.inl) and the table in src/linear.cpp; sources are in docs/rules.md.
 struct Rule {
   RuleKind kind = RuleKind::epsilon;
   float alpha = 1, beta = 0;   // alpha_beta

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
 from relprop._core import UnsupportedError
 from relprop._onnx.parse import Array, Node, onnx
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from relprop._onnx.build import Builder, FloatArray, Value, floats, handles
 from relprop._onnx.fold import axes_of, cast_type, normalized_axis
 from relprop._onnx.parse import Array, Node

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
-
 from relprop._onnx.build import Builder, Value, floats, handles
 from relprop._onnx.fold import (
     BATCH,
@@ -48,14 +48,14 @@ def _flatten(builder: Builder, node: Node) -> Value:
 def _reshape(builder: Builder, node: Node) -> Value:
     layer = builder.activation(node)
     given = node.get_ints("shape") if builder.graph.opset < 5 else None
-    wanted: list[int | Batch] = (
-        builder.constant(node, 1).reshape(-1).tolist() if given is None else list(given)
-    )
+    wanted = builder.constant(node, 1).reshape(-1).tolist() if given is None else given
+    if not all(isinstance(size, (int, Batch)) for size in wanted):
+        raise node.error(f"shape {wanted}; accepted: integers")
     return _reshaped(builder, node, layer, _resolved(builder, node, builder.shape(layer), wanted))
 
 
 def _resolved(
-    builder: Builder, node: Node, shape: tuple[int, ...], wanted: list[int | Batch]
+    builder: Builder, node: Node, shape: tuple[int, ...], wanted: Sequence[int | Batch]
 ) -> tuple[int, ...]:
     """The sample's new shape: copies (0) filled in, the open size (-1) computed."""
     keep_zero = bool(node.get_int("allowzero", 0))
@@ -67,7 +67,7 @@ def _resolved(
                 raise node.error(f"shape {wanted}: axis {i} copies one that is not there")
             size = source[i]
         sizes.append(size)
-    if not all(isinstance(s, Batch) or (isinstance(s, int) and s >= -1 and s != 0) for s in sizes):
+    if not all(isinstance(s, Batch) or s == -1 or s > 0 for s in sizes):
         raise node.error(f"shape {wanted}; accepted: sizes of 1 or more, 0 and one -1")
     mixes = node.unsupported(
         f"shape {wanted} mixes the samples of a batch (sample {shape}); supported: shapes that "
