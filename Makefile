@@ -13,6 +13,9 @@ SOURCES := CMakeLists.txt pyproject.toml README.md \
   $(shell find cpp python -type f -not -path '*/__pycache__/*')
 CXX_SOURCES = $(shell find cpp python/bindings tests -name '*.h' -o -name '*.cpp' -o -name '*.inl')
 
+# Only what is installed in the environment is tested.
+unexport PYTHONPATH PYTHONHOME
+
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help demo test lint types test-cpp test-python sanitize bench format wheel clean
@@ -57,7 +60,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test $(VENV)/.package
 	$(BIN)/mypy
-	$(BIN)/python -m mypy.stubtest relprop._core
+	$(BIN)/python -m mypy.stubtest --allowlist tests/stubtest.txt relprop._core
 
 test-cpp: $(VENV)/.build
 	$(CMAKE) -B $(BUILD)/cpp
@@ -89,6 +92,6 @@ wheel: $(VENV)/.build
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) $(BUILD) dist demo/report.html benchmarks/results
+	rm -rf $(VENV) $(BUILD) dist demo/report.html demo/*.png benchmarks/results
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -55,14 +55,14 @@ def relevance_bound(layer: Linear, x: Array, r: Array, rule: Rule) -> Array:
         refuse_open_signs(layer, x, r, rule, gamma_n(n + ROUNDINGS))
     for share in shares(layer, x, r, rule):
         d = share.denominator(layer)
-        size = sum(layer.apply(np.abs(w), np.abs(part)) for w, part in share.pairs)
+        size = sum(layer.apply(np.abs(w), np.abs(part)) for w, part in share.parts)
         delta_d = gamma_n(n + ROUNDINGS) * (size + np.abs(share.bias))
         st = np.abs(stabilize(d, share.epsilon))
         s = np.abs(share.r) / st
         relative = delta_d / np.maximum(st - delta_d, share.epsilon) + 2 * UNIT
         open_sign = (np.abs(d) <= delta_d) & (delta_d > 0)
         delta_s = np.where(open_sign, s + np.abs(share.r) / share.epsilon, s * relative)
-        for w, part in share.pairs:
+        for w, part in share.parts:
             factor = layer.adjoint(np.abs(w), delta_s + gamma_n(m + ROUNDINGS) * s, x)
             total += np.abs(part) * factor
     return total

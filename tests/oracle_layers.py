@@ -265,12 +265,17 @@ class Share:
     bias: Array
     epsilon: float
 
+    @property
+    def parts(self) -> Sequence[tuple[Array, Array]]:
+        """The pairs whose x is not zero everywhere, as x⁻ is behind a ReLU; at least one."""
+        return [pair for pair in self.pairs if pair[1].any()] or self.pairs[:1]
+
     def denominator(self, layer: Linear) -> Array:
-        return sum((layer.apply(w, x) for w, x in self.pairs), self.bias)
+        return sum((layer.apply(w, x) for w, x in self.parts), self.bias)
 
     def relevance(self, layer: Linear, x: Array) -> Array:
         s = self.r / stabilize(self.denominator(layer), self.epsilon)
-        return sum((part * layer.adjoint(w, s, x) for w, part in self.pairs), np.zeros_like(x))
+        return sum((part * layer.adjoint(w, s, x) for w, part in self.parts), np.zeros_like(x))
 
 
 def per_input(bound: Any, x: Array) -> Array:

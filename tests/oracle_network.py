@@ -94,6 +94,7 @@ class Network:
         self.tensor_of = {self.input: self.input}  # layer name -> the value that stands for it
         self.kind_of = {n.name or n.output[0]: n.op_type for n in graph.node}
         self.nodes: list[Node] = []
+        self.latest: tuple[Array, dict[str, Array]] | None = None
         for node in swish_pairs(list(graph.node)):
             self.add(node)
         self.prune()
@@ -253,7 +254,7 @@ class Network:
         """A softmax at the end is only applied to the output; its input is what gets explained."""
         if self.nodes and isinstance(self.nodes[-1].op, Softmax):
             last = self.nodes.pop()
-            self.output = last.inputs[0]
+            self.output = self.tensor_of[last.name] = last.inputs[0]
             return last.op
         return None
 
@@ -286,9 +287,13 @@ class Network:
         return [(n.name, n.op.kind) for n in self.nodes if isinstance(n.op, LinearOp)]
 
     def values(self, x: Array) -> dict[str, Array]:
+        """Every value of the network; those of the latest input are kept."""
+        if self.latest is not None and self.latest[0] is x:
+            return self.latest[1]
         values = {self.input: np.asarray(x).astype(self.dtype)}
         for node in self.nodes:
             values[node.output] = node.op.forward(*(values[name] for name in node.inputs))
+        self.latest = (x, values)
         return values
 
     def forward(self, x: Array) -> Array:
@@ -302,12 +307,14 @@ class Network:
         rules: Rules,
         masks: Mapping[str, Array] | None = None,
         norm: Rule = NORM,
+        exclude_parallel: bool = False,
     ) -> Explanation:
         """Relevance at the input and at every layer's output.
 
         start: relevance at the output, or a function of it. rules: one rule for every linear layer
         or a function of (name, kind); ``norm`` is for sums and averages. The gradient rule applies
-        to all layers. masks multiply the relevance at a layer's output.
+        to all layers. masks multiply the relevance at a layer's output; with exclude_parallel what
+        bypasses a masked layer is dropped, so that only relevance that went through it is left.
         """
         values = self.values(x)
         y = values[self.output]
@@ -319,13 +326,26 @@ class Network:
             r = relevance[node.output]
             if node.output in cuts:
                 r = relevance[node.output] = (r * cuts[node.output]).astype(self.dtype)
+                if exclude_parallel:
+                    behind = self.reachable(node.output)
+                    relevance = {name: v for name, v in relevance.items() if name in behind}
             for name, part in zip(
                 node.inputs, self.send(node, values, r, rules, norm), strict=True
             ):
                 relevance[name] = relevance[name] + part if name in relevance else part
+        nothing = {name: np.zeros_like(value) for name, value in values.items()}
+        relevance = {**nothing, **relevance}
         layers = {n: relevance[t] for n, t in self.tensor_of.items() if t in relevance}
         output = y if self.softmax is None else self.softmax.forward(y)
         return Explanation(output, relevance[self.input], layers)
+
+    def reachable(self, tensor: str) -> set[str]:
+        """The value and all that is computed from it."""
+        found = {tensor}
+        for node in self.nodes:
+            if found.intersection(node.inputs):
+                found.add(node.output)
+        return found
 
     def send(
         self, node: Node, values: dict[str, Array], r: Array, rules: Rules, norm: Rule

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+
 from relprop import _core
 from relprop._core import Model, UnsupportedError
 
@@ -144,7 +145,7 @@ ERRORS: list[Case] = [
     (
         "float64 weight",
         vector,
-        lambda m: m.add_dense("d", 0, np.zeros((2, 5))),  # type: ignore[arg-type]
+        lambda m: m.add_dense("d", 0, np.zeros((2, 5))),
         TypeError,
         "layer 'd' (dense): weight has dtype float64; accepted: a C-contiguous float32 array",
     ),
@@ -166,7 +167,7 @@ ERRORS: list[Case] = [
     (
         "list as weight",
         vector,
-        lambda m: m.add_dense("d", 0, [[1.0] * 5]),  # type: ignore[arg-type]
+        lambda m: m.add_dense("d", 0, [[1.0] * 5]),
         TypeError,
         "layer 'd' (dense): weight is of type list; accepted: a C-contiguous float32 array",
     ),

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import relprop as rp
 from onnx import TensorProto, helper
+
+import relprop as rp
 from onnx_files import floats, model_of, node, small_network
 from relprop import _onnx
 from relprop._core import UnsupportedError
@@ -73,6 +74,11 @@ DAMAGED: list[tuple[str, Any, str]] = [
             [node("Relu", ["b"], ["a"], "r1"), node("Relu", ["a"], ["b"], "r2")], outputs=["a"]
         ),
         "the graph has a cycle through node 'r1' (2 nodes)",
+    ),
+    (
+        "node without an output",
+        model_of([CONV, node("Mul", ["x", "x"], [], "lost")], WEIGHT),
+        "node 'lost' (Mul): it has no output",
     ),
     (
         "node that reads itself",
@@ -604,7 +610,7 @@ def test_path_that_does_not_exist(tmp_path: Path) -> None:
 
 def test_source_of_another_type() -> None:
     with pytest.raises(TypeError, match=r"^source is of type int; accepted: a path, bytes or onnx"):
-        _onnx.load(3)  # type: ignore[arg-type]
+        _onnx.load(3)
 
 
 def save_external(folder: Path) -> Path:

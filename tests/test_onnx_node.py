@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from onnx import helper, numpy_helper
+
 import relprop as rp
 from conftest import data_folder
-from onnx import helper, numpy_helper
 from relprop import _onnx
 from relprop._core import UnsupportedError
 

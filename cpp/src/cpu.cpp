@@ -30,9 +30,7 @@ std::uint64_t saved_state() {
   return static_cast<std::uint64_t>(high) << 32 | low;
 }
 
-}  // namespace
-
-CpuFeatures cpu_features() {
+CpuFeatures detect() {
   constexpr std::uint64_t kYmmState = 0x6, kZmmState = 0xe6;
   const Registers one = cpuid(1, 0), seven = cpuid(7, 0);
   CpuFeatures features;
@@ -41,6 +39,14 @@ CpuFeatures cpu_features() {
   features.avx2_fma = (state & kYmmState) == kYmmState && bit(one.ecx, 12) && bit(seven.ebx, 5);
   features.avx512 = features.avx2_fma && (state & kZmmState) == kZmmState && bit(seven.ebx, 16) &&
                     bit(seven.ebx, 30) && bit(seven.ebx, 17) && bit(seven.ebx, 31);
+  return features;
+}
+
+}  // namespace
+
+// Kept: under a hypervisor every cpuid leaves the virtual machine.
+CpuFeatures cpu_features() {
+  static const CpuFeatures features = detect();
   return features;
 }
 #else

@@ -16,6 +16,9 @@ std::int64_t block_width(std::int64_t outputs, std::int64_t m0, int lane_block, 
   return std::min<std::int64_t>(rest, lane_block);
 }
 
+// Kernels tell a negative weight by its sign bit, so -0 becomes +0.
+float without_negative_zero(float w) { return w == 0 ? 0.0f : w; }
+
 // Position of the sign pair in (+,+) (+,-) (-,-) (-,+).
 int sign_group(float w0, float w1) {
   if (w0 >= 0) return w1 >= 0 ? 0 : 1;
@@ -83,7 +86,7 @@ SkipWeights pack_skip(const WeightView& w, int lane_block, int vector_width) {
       for (std::int64_t k0 = 0; k0 < w.channels; k0 += kListBlock)
         for (std::int64_t t = 0; t < w.taps; ++t)
           for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + kListBlock, w.channels); ++k) {
-            for (std::int64_t l = 0; l < lanes; ++l) to[l] = w.at(g, m0 + l, k, t);
+            for (std::int64_t l = 0; l < lanes; ++l) to[l] = without_negative_zero(w.at(g, m0 + l, k, t));
             to += width;
           }
     }
@@ -104,7 +107,7 @@ AlignedFloats pack_depthwise(const WeightView& w) {
   AlignedFloats packed(w.groups * w.taps);
   for (std::int64_t t = 0; t < w.taps; ++t)
     for (std::int64_t g = 0; g < w.groups; ++g)
-      packed.data()[t * w.groups + g] = w.at(g, 0, 0, t);
+      packed.data()[t * w.groups + g] = without_negative_zero(w.at(g, 0, 0, t));
   return packed;
 }
 

@@ -327,7 +327,27 @@ void check_masks(const Plan::Impl& plan, const RelevanceRequest& request) {
   }
 }
 
-void merge_conservation(const Plan::Impl& plan, const std::vector<LayerConservation>& part,
+// Layers the explained output does not depend on have no relevance.
+void clear_unreached_layers(const Plan::Impl& plan, const RelevanceRequest& request) {
+  for (std::size_t k = 0; k < request.layers.size(); ++k) {
+    const auto node = static_cast<std::size_t>(request.layers[k]);
+    const int step = plan.step_of[node];
+    if (step < 0) {
+      std::fill_n(request.layer_relevance[k],
+                  request.n * request.start.targets_per_sample * size_of(plan.nodes[node].shape),
+                  0.0f);
+      continue;
+    }
+    const auto& nodes = plan.steps[static_cast<std::size_t>(step)].step.nodes;
+    if (std::find(nodes.begin(), nodes.end(), request.layers[k]) == nodes.end())
+      throw Error(ErrorCode::invalid_argument,
+                  "layer '" + plan.nodes[node].name +
+                      "' is folded into the layer behind it and shares its input with others; its "
+                      "relevance is not computed");
+  }
+}
+
+void merge_conservation(const std::vector<LayerConservation>& part,
                         std::vector<LayerConservation>& total) {
   for (const LayerConservation& p : part) {
     auto same = std::find_if(total.begin(), total.end(),
@@ -342,7 +362,6 @@ void merge_conservation(const Plan::Impl& plan, const std::vector<LayerConservat
     same->epsilon += p.epsilon;
     same->zero += p.zero;
   }
-  (void)plan;
 }
 
 std::string describe(const Contraction& c) {
@@ -428,6 +447,7 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
   if (impl_->options.forward_only)
     throw Error(ErrorCode::invalid_argument, "a plan made with forward_only has no relevance");
   check_masks(*impl_, request);
+  clear_unreached_layers(*impl_, request);
   const int threads = effective_threads(request.n_threads);
   const int targets = request.start.targets_per_sample;
   const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
@@ -443,7 +463,7 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
     for (int target = 0; target < targets; ++target) {
       std::vector<LayerConservation> part;
       run_backward(run, request, at, target, request.conservation ? &part : nullptr);
-      if (request.conservation) merge_conservation(*impl_, part, *request.conservation);
+      if (request.conservation) merge_conservation(part, *request.conservation);
     }
   }
 }

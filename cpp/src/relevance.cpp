@@ -110,7 +110,8 @@ class Backward {
   }
 
   // Masks and layer results of a value. In a gradient pass a fused activation's own nodes see the
-  // gradient before the activation's derivative, the layer in front of it the one behind.
+  // gradient before the activation's derivative, the layer in front of it the one behind. Nodes are
+  // visited from the last to the first, so a mask does not show in what lies behind its own layer.
   void arrive(int i) {
     const CompiledStep& step = run_.step(i);
     const bool derivative =
@@ -129,10 +130,11 @@ class Backward {
   }
 
   void mask_and_capture(const CompiledStep& step, std::size_t begin, std::size_t end) {
-    for (std::size_t k = begin; k < end; ++k)
+    for (std::size_t k = end; k-- > begin;) {
       for (const Mask& mask : request_.masks)
         if (mask.node == step.step.nodes[k]) multiply_mask(step, mask);
-    for (std::size_t k = begin; k < end; ++k) capture(step, step.step.nodes[k], true);
+      capture(step, step.step.nodes[k], true);
+    }
   }
 
   void multiply_mask(const CompiledStep& step, const Mask& mask) {

@@ -50,9 +50,10 @@ def floats(x: object, what: str, *, cast: bool = False) -> Floats:
     elif isinstance(x, np.ndarray):
         array = x
     else:
-        hint = f"; convert it: np.asarray({what}, np.float32)" if isinstance(x, list | tuple) else ""
+        plain = isinstance(x, list | tuple)
+        hint = f"; convert it: np.asarray({what}, np.float32)" if plain else ""
         raise TypeError(f"{what} is of type {type(x).__name__}; accepted: {ACCEPTED}{hint}")
-    values = np.ascontiguousarray(_float32(array, what, cast)).reshape(array.shape)
+    values = np.require(_float32(array, what, cast), requirements="CA")
     if not np.isfinite(values).all():
         raise ValueError(f"{what} has NaN or infinite values; accepted: finite values")
     return Floats(values, restore)
@@ -79,7 +80,7 @@ def is_tensor(x: object) -> bool:
 def tensor_values(x: Any, what: str) -> npt.NDArray[Any]:
     """The values of a CPU tensor, shared with it, detached from any graph."""
     if x.device.type != "cpu":
-        raise ValueError(f"{what} is on device '{x.device}'; accepted: CPU tensors, so {what}.cpu()")
+        raise ValueError(f"{what} is on device '{x.device}'; accepted: the CPU, {what}.cpu()")
     if str(x.layout) != "torch.strided":
         raise ValueError(f"{what} has layout {x.layout}; accepted: dense tensors")
     detached = x.detach().resolve_neg().resolve_conj()

@@ -73,16 +73,17 @@ class Composite:
     first_conv: Rule | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.names, Mapping):
-            kind = type(self.names).__name__
+        names: object = self.names
+        if not isinstance(names, Mapping):
+            kind = type(names).__name__
             raise TypeError(f"Composite: names is a {kind}; accepted: a mapping from name to rule")
         object.__setattr__(self, "names", dict(self.names))
         for f in fields(self):
             value = getattr(self, f.name)
             if f.name != "names" and value is not None:
-                _check_rule(value, f"Composite: {f.name}")
+                check_rule(value, f"Composite: {f.name}")
         for name, rule in self.names.items():
-            _check_rule(rule, f"Composite: names[{name!r}]")
+            check_rule(rule, f"Composite: names[{name!r}]")
         if not isinstance(self.norm, Norm):
             raise TypeError(f"Composite: norm is {self.norm!r}; accepted: Norm(...)")
 
@@ -93,7 +94,8 @@ class Composite:
         return (*(getattr(self, f.name) for f in fields(self) if f.name != "names"), named)
 
 
-def _check_rule(value: object, what: str) -> None:
+def check_rule(value: object, what: str) -> None:
+    """Raises TypeError, which names `what`, unless value is a rule."""
     if isinstance(value, type) and issubclass(value, Rule):
         raise TypeError(f"{what} is the class {value.__name__}; accepted: {value.__name__}(...)")
     if not isinstance(value, Rule):
@@ -218,7 +220,7 @@ def as_composite(rule: Rule | Composite | str) -> Composite:
     if isinstance(rule, Composite):
         return rule
     if not isinstance(rule, str):
-        _check_rule(rule, "rule")
+        check_rule(rule, "rule")
         return uniform(rule)
     if rule == epsilon_gamma_box.__name__:
         raise ValueError(
@@ -298,9 +300,7 @@ def _by_position(
         yield convolutions[0], composite.first_conv
 
 
-def _by_name(
-    composite: Composite, nodes: Sequence[Node], used: list[int]
-) -> dict[str, list[int]]:
+def _by_name(composite: Composite, nodes: Sequence[Node], used: list[int]) -> dict[str, list[int]]:
     named: dict[str, list[int]] = {}
     for name, rule in composite.names.items():
         fits = [index for index in used if _fits(name, nodes[index][0])]

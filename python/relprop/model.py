@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from relprop import _core
 from relprop._arrays import Array, FloatArray, floats
 from relprop._cache import Cache
+from relprop._summary import summary
 from relprop.composites import Assignment, Composite, Node, as_composite, assign, upstream
 from relprop.rules import Rule
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 # side by side are common, dozens are not.
 KEPT_PLANS = 8
 KEPT_SHAPES = 4
+
+# What a plan is for: the output alone, the gradient, or relevance under these rules.
+How = Composite | Literal["forward", "gradient"]
 
 
 class Source(Protocol):
@@ -131,22 +134,29 @@ class Model:
         """
         given = floats(x, "x", cast=cast)
         network = self.network(self.sample_shape(given.values))
-        plan = self.plan(network, None)
+        plan = self.plan(network, "forward")
         return given.restore(plan.forward(given.values, checked_threads(n_threads)))
 
     def __repr__(self) -> str:
         return f"<relprop.Model {accepted_shape(self.input_shape)} -> '{self.output_names[0]}'>"
 
-    def summary(self, rule: Rule | Composite | str = "epsilon_alpha2_beta1") -> str:
+    def summary(
+        self,
+        rule: Rule | Composite | str = "epsilon_alpha2_beta1",
+        *,
+        sample_shape: tuple[int, ...] | None = None,
+    ) -> str:
         """A table of the layers: shapes, parameters, and which kernel runs each under this rule.
 
-        Raises:
-            ValueError: sizes of the input are open and no input has been seen yet.
-        """
-        from relprop._summary import summary
+        Args:
+            rule: as for `LRP`.
+            sample_shape: sizes of a sample; default: those of the latest input.
 
-        network = self._any_network()
-        return summary(network, self.plan(network, rule))
+        Raises:
+            ValueError: sizes of the input are open and neither given nor known from an input.
+        """
+        network = self._any_network() if sample_shape is None else self.network(sample_shape)
+        return summary(network, self.plan(network, as_composite(rule)))
 
     def sample_shape(self, x: FloatArray) -> tuple[int, ...]:
         """The shape of x without the batch, if this model takes it.
@@ -173,19 +183,14 @@ class Model:
         self._latest = network
         return network
 
-    def plan(
-        self, network: Network, rule: Rule | Composite | str | _core.Rule | None
-    ) -> _core.Plan:
-        """The network compiled for a rule; None: for the output alone; _core.Rule: as it is."""
-        key: Hashable
-        if rule is None or isinstance(rule, _core.Rule):
-            kind, key = rule, "forward" if rule is None else "gradient"
-        else:
-            kind = as_composite(rule)
-            key = kind.key
-        isa = _core.default_isa()
+    def plan(self, network: Network, how: How) -> _core.Plan:
+        """The network compiled for a purpose; the same object for the same one."""
+        key = how.key if isinstance(how, Composite) else how
+        # What the engine makes of the variable: it may change while a model lives. Asking the engine
+        # costs 0.1 ms on a virtual machine, where reading the processor's features is trapped.
+        isa = os.environ.get("RELPROP_ISA", "")
         shape = network.nodes[0][3]
-        return self._plans.get((shape, isa, key), lambda: _compile(network, kind, isa))
+        return self._plans.get((shape, isa, key), lambda: _compile(network, how))
 
     def _build(self, sample_shape: tuple[int, ...]) -> Network:
         if isinstance(self._source, _core.Model):
@@ -258,14 +263,14 @@ def checked_threads(n_threads: int | None) -> int:
     return count
 
 
-def _compile(network: Network, rule: Composite | _core.Rule | None, isa: str) -> _core.Plan:
+def _compile(network: Network, how: How) -> _core.Plan:
     core, nodes, output = network.core, network.nodes, network.output
-    if rule is None:
-        return _core.Plan(core, output=output, isa=isa, forward_only=True)
-    if isinstance(rule, _core.Rule):
-        return _core.Plan(core, [rule] * len(nodes), output=output, isa=isa)
-    assignment = assign(rule, nodes, output)
-    plan = _core.Plan(core, assignment.rules, output=output, isa=isa)
+    if how == "forward":
+        return _core.Plan(core, output=output, forward_only=True)
+    if how == "gradient":
+        return _core.Plan(core, [_core.Rule(how)] * len(nodes), output=output)
+    assignment = assign(how, nodes, output)
+    plan = _core.Plan(core, assignment.rules, output=output)
     _check_folded(assignment, nodes, plan)
     return plan
 

@@ -14,8 +14,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        msg = "relprop.plot needs matplotlib: pip install relprop[plot]"
-        raise ImportError(msg) from error
+        raise ImportError("relprop.plot needs matplotlib: pip install relprop[plot]") from error
     return plt
 
 
@@ -30,11 +29,11 @@ def show(
     """Draws the heatmap of one sample, over the image if one is given.
 
     Args:
-        relevance: ``(C, H, W)`` or ``(H, W)``.
-        image: see :func:`relprop.images.grey`.
+        relevance: (C, H, W) or (H, W).
+        image: see `relprop.images.grey`.
         ax: matplotlib axes; a new figure if None.
         title: written above.
-        percentile: see :func:`relprop.images.normalised`.
+        percentile: see `relprop.images.normalised`.
 
     Returns:
         The axes.
@@ -65,7 +64,7 @@ def show_grid(
         rows: relevance of one sample each; rows may be short.
         titles: one per column.
         size: inches per heatmap.
-        percentile: see :func:`relprop.images.normalised`.
+        percentile: see `relprop.images.normalised`.
 
     Returns:
         The matplotlib figure.

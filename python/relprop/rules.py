@@ -145,8 +145,8 @@ class ZBox(_Stabilized):
     Montavon et al. 2017 (deep Taylor decomposition), the z^B-rule.
 
     Args:
-        low, high: numbers, or arrays that broadcast to the layer's input (without the batch), in the
-            units of the network's input.
+        low, high: numbers, or arrays that broadcast to the layer's input (without the batch), in
+            the units of the network's input.
 
     Raises:
         ValueError: low > high somewhere, or a bound that is not finite.
@@ -245,5 +245,3 @@ def _spread(name: str, bound: FloatArray, shape: tuple[int, ...], layer: str) ->
             f"layer '{layer}': ZBox {name} has shape {bound.shape}; accepted: a number or what "
             f"broadcasts to the layer's input {shape}, such as {channels} for one per channel"
         ) from error
-
-

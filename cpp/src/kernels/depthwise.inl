@@ -2,11 +2,10 @@
 
 template <Mode kMode>
 inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
-  const Vec zero = Vec::broadcast(0);
   if constexpr (kMode == Mode::split_product) {
     const Vec product = w * a;
-    p = p + max(product, zero);
-    m = m + min(product, zero);
+    p = p + positive_bits(product);
+    m = m + negative_bits(product);
   } else {
     accumulate<kMode, false>(w, a, b, p, m);
   }

@@ -60,7 +60,8 @@ struct MapConstants {
   Vec alpha, beta, gamma, eps;
 };
 
-// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0.
+// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0. Where z is neither,
+// both are z itself: 0, or NaN.
 template <class Mem>
 inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i, Mem mem) {
   const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
@@ -70,8 +71,8 @@ inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i
   // z + gamma side has the sign of z: side is z+ >= 0 above and z- <= 0 below.
   const Vec plain = r / stabilized(z + k.gamma * side, k.eps);
   const Vec more = (one + k.gamma) * plain;
-  const Vec s_plus = select(above, more, select(below, plain, zero));
-  const Vec s_minus = select(above, plain, select(below, more, zero));
+  const Vec s_plus = select(above, more, select(below, plain, z));
+  const Vec s_minus = select(above, plain, select(below, more, z));
   mem(s_plus, args.s_plus + i);
   if (args.s_minus) mem(s_minus, args.s_minus + i);
 }
@@ -108,14 +109,13 @@ void map(const MapArgs& args) noexcept {
 
 template <Tie kTie>
 inline void tie_all(const TieArgs& args) {
-  const Vec zero = Vec::broadcast(0);
   for_vectors(args.n, [&](std::int64_t i, auto mem) {
     const Vec p = mem(args.first + i);
     Vec r = p;
     if constexpr (kTie == Tie::times_x) r = mem(args.x + i) * p;
     if constexpr (kTie == Tie::by_sign) {
       const Vec x = mem(args.x + i);
-      r = max(x, zero) * p + min(x, zero) * mem(args.second + i);
+      r = positive_bits(x) * p + negative_bits(x) * mem(args.second + i);
     }
     if constexpr (kTie == Tie::box) {
       const Vec x = mem(args.x + i);

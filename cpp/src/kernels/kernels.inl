@@ -5,6 +5,9 @@
 
 #include "kernels.h"
 
+// Loops over registers only pay if they dissolve into the loop around them.
+#define RELPROP_INLINE inline __attribute__((always_inline))
+
 namespace relprop::RELPROP_ISA {
 namespace {
 

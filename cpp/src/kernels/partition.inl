@@ -51,15 +51,18 @@ inline void copy_panel(const PartitionArgs& args, const float* source, std::int6
   }
 }
 
+// One row of sums of an output. It starts from zero for every panel and is added to what earlier
+// panels gave, so that no chain of roundings is longer than a panel.
 struct PanelSums {
   Vec v[kPanelVectors];
-  static PanelSums load(const float* p) {
+  static PanelSums zero() {
     PanelSums s;
-    for (int q = 0; q < kPanelVectors; ++q) s.v[q] = Vec::load(p + q * Vec::kWidth);
+    for (Vec& v : s.v) v = Vec::broadcast(0);
     return s;
   }
-  void store(float* p) const {
-    for (int q = 0; q < kPanelVectors; ++q) v[q].store(p + q * Vec::kWidth);
+  void add_to(float* p) const {
+    for (int q = 0; q < kPanelVectors; ++q)
+      (Vec::load(p + q * Vec::kWidth) + v[q]).store(p + q * Vec::kWidth);
   }
 };
 
@@ -88,31 +91,31 @@ inline void add_group(const float* panel0, const float* panel1, const std::uint1
 // z+ and z- of one pair of outputs from one panel. plus and minus: two rows of sums each.
 inline void add_split_pair(const float* panel, const std::uint16_t* row, const float* weight,
                            const std::int32_t* group, float* plus, float* minus) {
-  PanelSums c0 = PanelSums::load(plus), c1 = PanelSums::load(plus + kPanelLanes);
+  PanelSums c0 = PanelSums::zero(), c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[0], group[1], c0, c1);
-  c1.store(plus + kPanelLanes);
-  c1 = PanelSums::load(minus + kPanelLanes);
+  c1.add_to(plus + kPanelLanes);
+  c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[1], group[2], c0, c1);
-  c0.store(plus);
-  c0 = PanelSums::load(minus);
+  c0.add_to(plus);
+  c0 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[2], group[3], c0, c1);
-  c1.store(minus + kPanelLanes);
-  c1 = PanelSums::load(plus + kPanelLanes);
+  c1.add_to(minus + kPanelLanes);
+  c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[3], group[4], c0, c1);
-  c0.store(minus);
-  c1.store(plus + kPanelLanes);
+  c0.add_to(minus);
+  c1.add_to(plus + kPanelLanes);
 }
 
 // sum w (w >= 0 ? a : b) of one pair of outputs.
 inline void add_blend_pair(const float* a, const float* b, const std::uint16_t* row,
                            const float* weight, const std::int32_t* group, float* sums) {
-  PanelSums c0 = PanelSums::load(sums), c1 = PanelSums::load(sums + kPanelLanes);
+  PanelSums c0 = PanelSums::zero(), c1 = PanelSums::zero();
   add_group<true>(a, a, row, weight, group[0], group[1], c0, c1);
   add_group<false>(a, b, row, weight, group[1], group[2], c0, c1);
   add_group<true>(b, b, row, weight, group[2], group[3], c0, c1);
   add_group<false>(b, a, row, weight, group[3], group[4], c0, c1);
-  c0.store(sums);
-  c1.store(sums + kPanelLanes);
+  c0.add_to(sums);
+  c1.add_to(sums + kPanelLanes);
 }
 
 // (outputs, lanes) -> (pixels, channels).

@@ -52,8 +52,8 @@ void average_pool(const PoolArgs& args) noexcept {
 void unpool_max(const UnpoolArgs& args) noexcept {
   for (std::int64_t p = 0; p < args.out_pixels; ++p)
     for (std::int64_t c = args.c0; c < args.c1; ++c) {
-      const std::int64_t at = p * args.channels + c;
-      args.r_in[args.winner[at] * args.channels + c] += args.r_out[at];
+      const std::int64_t at = p * args.channels + c, winner = args.winner[at];
+      if (winner >= 0) args.r_in[winner * args.channels + c] += args.r_out[at];
     }
 }
 

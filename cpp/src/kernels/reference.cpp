@@ -120,16 +120,21 @@ void skip(const SkipArgs& args) noexcept {
       }
 }
 
+// Source coordinate that output coordinate o reads through tap t, or -1.
+Int source_of(const AxisTaps& taps, Int o, Int t) {
+  for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i)
+    if (taps.tap[i] == t) return taps.source[i];
+  return -1;
+}
+
 // Source value of panel row r at output pixel p; 0 where the tap lies in the padding.
 float panel_value(const PartitionArgs& args, const float* source, Int r, Int p) {
   const Int tap = r / args.channels, k = r % args.channels;
-  const bool pointwise = args.x.begin == nullptr;
-  const Int y = pointwise ? 0 : p / args.out_width, x = pointwise ? p : p % args.out_width;
-  float value = 0;
-  for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x, [&](Int t, Int pixel) {
-    if (t == tap) value = source[pixel * args.source_stride + k];
-  });
-  return value;
+  if (args.x.begin == nullptr) return source[p * args.source_stride + k];
+  const Int y = source_of(args.y, p / args.out_width, tap / args.kernel_width);
+  const Int x = source_of(args.x, p % args.out_width, tap % args.kernel_width);
+  if (y < 0 || x < 0) return 0;
+  return source[(y * args.source_width + x) * args.source_stride + k];
 }
 
 template <Mode kMode>
@@ -181,8 +186,8 @@ void depthwise(const DepthwiseArgs& args) noexcept {
 double apply_tail(double v, Tail tail, double a, double b) {
   switch (tail) {
     case Tail::none: return v;
-    case Tail::relu: return v <= 0 ? 0 : v;
-    case Tail::leaky_relu: return v > 0 ? v : a * v;
+    case Tail::relu: return v < 0 ? 0 : v;
+    case Tail::leaky_relu: return v < 0 ? a * v : v;
     case Tail::clip: return v < a ? a : v > b ? b : v;
   }
   return v;
@@ -216,7 +221,7 @@ Sums map_one(const MapArgs& args, Int i) {
               -args.beta * r / stabilized(args.zn[i], eps)};
     case Map::gamma: {
       const double z = args.z[i];
-      if (z == 0) return {0, 0};
+      if (!(z < 0 || z > 0)) return {z, z};  // 0, or NaN
       const double q = r / stabilized(z + g * (z < 0 ? args.zn[i] : args.zp[i]), eps);
       return z < 0 ? Sums{q, (1 + g) * q} : Sums{(1 + g) * q, q};
     }
@@ -271,7 +276,7 @@ void max_pool(const PoolArgs& args) noexcept {
         Int winner = -1;
         for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x, [&](Int, Int source) {
           const float v = args.x[source * args.channels + c];
-          const bool better = v > best || (std::isnan(v) && !std::isnan(best));
+          const bool better = v > best || std::isnan(v);
           if (winner >= 0 && !better) return;
           best = v;
           winner = source;

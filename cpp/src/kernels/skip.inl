@@ -1,146 +1,271 @@
 // Zero-skipping product: lanes run over output channels, the non-zero entries of every source pixel
-// come as lists. One block of weights (32 source channels x one kernel row x up to 4 vectors, 24 KB
-// for a 3x3 kernel with AVX-512) stays in L1 while all pixels of the call pass over it; the sums of a
-// pixel live in registers for as long as its entries of that block last.
+// come as lists. One block of weights (32 source channels x one kernel row x up to lane_block
+// outputs, 24 KB for a 3x3 kernel with AVX-512) stays in L1 while all pixels of the call pass over
+// it; the sums of a pixel live in registers for as long as its entries of that block last.
+//
+// An output's terms are added in the order (channel block, kernel row, source column, entry). It does
+// not depend on how a call cuts rows, columns or outputs, nor on which of the two loops below runs.
 
 // P += what w * (a, b) gives to the first sum, M to the second; kNegative: a < 0 (split_product).
 template <Mode kMode, bool kNegative>
-inline void accumulate(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
-  const Vec zero = Vec::broadcast(0);
+RELPROP_INLINE void accumulate(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
   if constexpr (kMode == Mode::plain) {
     p = fma(w, a, p);
   } else if constexpr (kMode == Mode::split_product || kMode == Mode::split_weight) {
-    const Vec positive = max(w, zero), negative = min(w, zero);
-    p = fma(kNegative ? negative : positive, a, p);
-    m = fma(kNegative ? positive : negative, a, m);
+    const Vec plus = positive_bits(w), minus = negative_bits(w);
+    p = fma(kNegative ? minus : plus, a, p);
+    m = fma(kNegative ? plus : minus, a, m);
   } else {
-    const Mask below = w < zero;
-    p = fma(w, select(below, b, a), p);
-    if constexpr (kMode == Mode::blend_both) m = fma(w, select(below, a, b), m);
+    p = fma(w, by_sign_bit(w, a, b), p);
+    if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
   }
 }
 
-template <Mode kMode, int kVectors, bool kNegative>
-inline void add_entries(const float* weight, const float* value_a, const float* value_b,
-                        const std::uint8_t* index, int begin, int end, Vec* p, Vec* m) {
-  for (int t = begin; t < end; ++t) {
-    const float* row = weight + index[t] * (kVectors * Vec::kWidth);
-    const Vec a = Vec::broadcast(value_a[t]);
-    const Vec b = reads_b(kMode) ? Vec::broadcast(value_b[t]) : a;
+// The sums of one output pixel.
+template <Mode kMode, int kVectors>
+struct PixelSums {
+  Vec first[kVectors], second[has_second(kMode) ? kVectors : 1];
+};
+
+struct EntryList {
+  const float *a, *b;
+  const std::uint8_t* index;
+};
+
+// Adds entries [begin, end) of one source pixel to kTaps output pixels at once: weight[t] is the
+// block of the tap through which output t sees the pixel.
+template <bool kNegative, Mode kMode, int kVectors, int kTaps>
+RELPROP_INLINE void add_entries(const EntryList& list, int begin, int end,
+                                const float* const (&weight)[kTaps], std::int64_t stride,
+                                PixelSums<kMode, kVectors> (&sums)[kTaps]) {
+  for (int i = begin; i < end; ++i) {
+    const std::int64_t row = list.index[i] * stride;
+    const Vec a = Vec::broadcast(list.a[i]);
+    const Vec b = reads_b(kMode) ? Vec::broadcast(list.b[i]) : a;
 #pragma GCC unroll 4
-    for (int q = 0; q < kVectors; ++q)
-      accumulate<kMode, kNegative>(Vec::load(row + q * Vec::kWidth), a, b, p[q], m[q]);
+    for (int t = 0; t < kTaps; ++t) {
+#pragma GCC unroll 8
+      for (int q = 0; q < kVectors; ++q)
+        accumulate<kMode, kNegative>(Vec::load(weight[t] + row + q * Vec::kWidth), a, b,
+                                     sums[t].first[q], sums[t].second[has_second(kMode) ? q : 0]);
+    }
   }
 }
 
-// A block of at most kVectors vectors of outputs; the last vector may hold fewer than kWidth.
+// Output column x reads source columns x + offset .. x + offset + 2 where they exist, through taps
+// that are the same for all columns: a 3-wide kernel of stride 1.
+struct SlidingColumns {
+  bool valid;
+  std::int64_t offset;
+  std::int32_t tap[3];
+};
+
+inline SlidingColumns sliding_columns(const SkipArgs& args) {
+  SlidingColumns s{false, 0, {-1, -1, -1}};
+  if (args.x.begin == nullptr || args.kernel_width != 3) return s;
+  for (std::int64_t x = args.x0; x < args.x1 && s.tap[0] < 0; ++x) {
+    const std::int32_t i = args.x.begin[x];
+    if (args.x.begin[x + 1] - i != 3) continue;
+    s.offset = args.x.source[i] - x;
+    for (int t = 0; t < 3; ++t) s.tap[t] = args.x.tap[i + t];
+  }
+  if (s.tap[0] < 0) return s;
+  for (std::int64_t x = args.x0; x < args.x1; ++x)
+    for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i) {
+      const std::int64_t t = args.x.source[i] - x - s.offset;
+      if (t < 0 || t > 2 || s.tap[t] != args.x.tap[i]) return s;
+      if (i > args.x.begin[x] && args.x.source[i] <= args.x.source[i - 1]) return s;
+    }
+  s.valid = true;
+  return s;
+}
+
+// The outputs [m0, m0 + outputs) of a call: kVectors vectors, of which the last may be shorter.
 template <Mode kMode, int kVectors>
 struct SkipBlock {
-  static constexpr int kLanes = kVectors * Vec::kWidth;
+  using Sums = PixelSums<kMode, kVectors>;
+  // Three pixels' sums, a weight, its two parts and two broadcast values have to fit in registers.
+  static constexpr bool kSlides = 3 * kVectors * (has_second(kMode) ? 2 : 1) + 5 <= kRegisters;
+
   const SkipArgs& args;
-  const float* weight;      // of the block
-  float *first, *second;    // at the block's first output
-  int outputs;
+  const float* weight;   // of the block
+  std::int64_t stride;   // lanes of a packed weight row, at least kVectors * kWidth
+  float *first, *second; // at the block's first output
+  std::int64_t outputs;
+  SlidingColumns sliding;
 
-  void load(const float* from, Vec* v) const {
-    for (int q = 0; q < kVectors; ++q) {
-      const int rest = outputs - q * Vec::kWidth;
-      v[q] = rest >= Vec::kWidth ? Vec::load(from + q * Vec::kWidth)
-                                 : Vec::load(from + q * Vec::kWidth, rest);
+  std::int64_t columns() const { return args.x1 - args.x0; }
+
+  RELPROP_INLINE void load_row(const float* from, Vec* v) const {
+#pragma GCC unroll 8
+    for (int q = 0; q < kVectors - 1; ++q) v[q] = Vec::load(from + q * Vec::kWidth);
+    constexpr std::int64_t kLast = (kVectors - 1) * Vec::kWidth;
+    v[kVectors - 1] = outputs == kVectors * Vec::kWidth ? Vec::load(from + kLast)
+                                                        : Vec::load(from + kLast, outputs - kLast);
+  }
+  RELPROP_INLINE void store_row(const Vec* v, float* to) const {
+#pragma GCC unroll 8
+    for (int q = 0; q < kVectors - 1; ++q) v[q].store(to + q * Vec::kWidth);
+    constexpr std::int64_t kLast = (kVectors - 1) * Vec::kWidth;
+    if (outputs == kVectors * Vec::kWidth) {
+      v[kVectors - 1].store(to + kLast);
+    } else {
+      v[kVectors - 1].store(to + kLast, outputs - kLast);
     }
   }
-  void store(const Vec* v, float* to) const {
-    for (int q = 0; q < kVectors; ++q) {
-      const int rest = outputs - q * Vec::kWidth;
-      if (rest >= Vec::kWidth) {
-        v[q].store(to + q * Vec::kWidth);
-      } else {
-        v[q].store(to + q * Vec::kWidth, rest);
-      }
+  // The sums of a block start from zero and are added to what is there: two short chains of
+  // roundings instead of one over all inputs (VGG-16, alpha2-beta1: a third of the error).
+  RELPROP_INLINE void add_row_to(Vec* v, float* to) const {
+    Vec before[kVectors];
+    load_row(to, before);
+#pragma GCC unroll 8
+    for (int q = 0; q < kVectors; ++q) v[q] = before[q] + v[q];
+    store_row(v, to);
+  }
+  RELPROP_INLINE void store(bool fresh, Sums s, std::int64_t at) const {
+    if (fresh) {
+      store_row(s.first, first + at);
+      if constexpr (has_second(kMode)) store_row(s.second, second + at);
+      return;
+    }
+    add_row_to(s.first, first + at);
+    if constexpr (has_second(kMode)) add_row_to(s.second, second + at);
+  }
+  static RELPROP_INLINE Sums zeros() {
+    Sums s;
+    for (Vec& v : s.first) v = Vec::broadcast(0);
+    for (Vec& v : s.second) v = Vec::broadcast(0);
+    return s;
+  }
+
+  // Weights of channel block k, tap 0, and how many floats lie between taps.
+  const float* block_weight(std::int64_t k) const {
+    return weight + k * kListBlock * args.kernel_height * args.kernel_width * stride;
+  }
+  std::int64_t tap_stride(std::int64_t k) const {
+    const std::int64_t rest = args.channels - k * kListBlock;
+    return (rest < kListBlock ? rest : kListBlock) * stride;
+  }
+
+  template <int kTaps>
+  RELPROP_INLINE void add_source(std::int64_t pixel, std::int64_t k,
+                                 const float* const (&w)[kTaps], Sums (&sums)[kTaps]) const {
+    const std::int64_t at = pixel * args.list_stride + k * kListBlock;
+    const EntryList list{args.value_a + at, reads_b(kMode) ? args.value_b + at : nullptr,
+                         args.index + at};
+    const std::uint8_t* count = args.count + pixel * args.count_stride + 2 * k;
+    const int positive = count[0], all = positive + count[1];
+    if constexpr (kMode == Mode::split_product) {
+      add_entries<false>(list, 0, positive, w, stride, sums);
+      add_entries<true>(list, positive, all, w, stride, sums);
+    } else {
+      add_entries<false>(list, 0, all, w, stride, sums);
     }
   }
 
-  // Entries of channel blocks [k0, k1) of one source pixel; `tap` weights begin at w.
-  void add_pixel(std::int64_t pixel, std::int64_t tap, std::int64_t taps, std::int64_t k0,
-                 std::int64_t k1, Vec* p, Vec* m) const {
-    const std::uint8_t* count = args.count + pixel * args.count_stride + 2 * k0;
-    for (std::int64_t k = k0; k < k1; ++k, count += 2) {
-      const std::int64_t c = k * kListBlock, rest = args.channels - c;
-      const std::int64_t rows = rest < kListBlock ? rest : kListBlock;
-      const std::int64_t at = pixel * args.list_stride + c;
-      const float* w = weight + (c * taps + tap * rows) * kLanes;
-      const float* b = reads_b(kMode) ? args.value_b + at : nullptr;
-      const int kind0 = count[0], kind1 = count[1];
-      add_entries<kMode, kVectors, false>(w, args.value_a + at, b, args.index + at, 0, kind0, p, m);
-      if constexpr (kMode == Mode::split_product)
-        add_entries<kMode, kVectors, true>(w, args.value_a + at, b, args.index + at, kind0,
-                                           kind0 + kind1, p, m);
-    }
-  }
-
-  // Adds kernel row ky (source row sy) to the pixels of one output row.
-  void add_row(std::int64_t row, std::int64_t ky, std::int64_t sy, std::int64_t k0,
-               std::int64_t k1) const {
-    const std::int64_t taps = args.kernel_height * args.kernel_width;
-    const std::int64_t columns = args.x1 - args.x0;
+  // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel.
+  void add_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
+               std::int64_t k0, std::int64_t k1) const {
     for (std::int64_t x = args.x0; x < args.x1; ++x) {
-      const std::int64_t at = (row * columns + x - args.x0) * args.out_stride;
-      Vec p[kVectors], m[kVectors];
-      load(first + at, p);
-      if constexpr (has_second(kMode)) load(second + at, m);
-      if (args.x.begin == nullptr) {
-        add_pixel(x, 0, taps, k0, k1, p, m);
-      } else {
+      const std::int64_t at = (out_row * columns() + x - args.x0) * args.out_stride;
+      Sums sums[1] = {zeros()};
+      for (std::int64_t k = k0; k < k1; ++k) {
+        const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
+        if (args.x.begin == nullptr) {
+          add_source<1>(x, k, {row}, sums);
+          continue;
+        }
         for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i)
-          add_pixel(sy * args.source_width + args.x.source[i],
-                    ky * args.kernel_width + args.x.tap[i], taps, k0, k1, p, m);
+          add_source<1>(source_row * args.source_width + args.x.source[i], k,
+                        {row + args.x.tap[i] * tap_stride(k)}, sums);
       }
-      store(p, first + at);
-      if constexpr (has_second(kMode)) store(m, second + at);
+      store(fresh, sums[0], at);
     }
   }
 
-  void clear() const {
-    const std::int64_t pixels = (args.y1 - args.y0) * (args.x1 - args.x0);
-    Vec zero[kVectors];
-    for (int q = 0; q < kVectors; ++q) zero[q] = Vec::broadcast(0);
-    for (std::int64_t p = 0; p < pixels; ++p) {
-      store(zero, first + p * args.out_stride);
-      if constexpr (has_second(kMode)) store(zero, second + p * args.out_stride);
+  // SlidingColumns: every source pixel's list is read once and feeds the three outputs that see it,
+  // whose sums move through the registers. Three times longer lists: a third of the loop exits,
+  // which are hard to predict, and three times as many independent sums.
+  void add_sliding_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
+                       std::int64_t k) const {
+    const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
+    const float* w[3];
+    for (int t = 0; t < 3; ++t) w[t] = row + sliding.tap[t] * tap_stride(k);
+    const std::int64_t base = out_row * columns() - args.x0;
+    // sums[t]: of output x - t at source column x + offset.
+    const float* const oldest_last[3] = {w[0], w[1], w[2]};
+    Sums sums[3] = {zeros(), zeros(), zeros()};
+    for (std::int64_t x = args.x0; x < args.x1 + 2; ++x) {
+      sums[2] = sums[1];
+      sums[1] = sums[0];
+      sums[0] = zeros();
+      const std::int64_t column = x + sliding.offset;
+      if (column >= 0 && column < args.source_width)
+        add_source<3>(source_row * args.source_width + column, k, oldest_last, sums);
+      if (x >= args.x0 + 2) store(fresh, sums[2], (base + x - 2) * args.out_stride);
+    }
+  }
+
+  void clear_row(std::int64_t out_row) const {
+    const Sums none = zeros();
+    for (std::int64_t x = 0; x < columns(); ++x)
+      store(true, none, (out_row * columns() + x) * args.out_stride);
+  }
+
+  // Kernel row ky of channel blocks [k0, k1) for all output rows of the call.
+  void add_kernel_row(std::int64_t ky, std::int64_t k0, std::int64_t k1) const {
+    for (std::int64_t y = args.y0; y < args.y1; ++y) {
+      bool fresh = k0 == 0;
+      std::int64_t source_row = -1;
+      for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i) {
+        if (args.y.tap[i] < ky) fresh = false;
+        if (args.y.tap[i] == ky) source_row = args.y.source[i];
+      }
+      if (source_row < 0) continue;
+      if constexpr (kSlides) {
+        if (sliding.valid) {
+          add_sliding_row(fresh, y - args.y0, ky, source_row, k0);
+          continue;
+        }
+      }
+      add_row(fresh, y - args.y0, ky, source_row, k0, k1);
     }
   }
 
   void run() const {
-    clear();
     const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
     // registers and memory for a handful of entries.
     const std::int64_t step = args.kernel_width >= 3 ? 1 : 4 / args.kernel_width;
+    if (args.x.begin != nullptr)
+      for (std::int64_t y = args.y0; y < args.y1; ++y)
+        if (args.y.begin[y] == args.y.begin[y + 1]) clear_row(y - args.y0);
     for (std::int64_t k0 = 0; k0 < blocks; k0 += step) {
       const std::int64_t k1 = k0 + step < blocks ? k0 + step : blocks;
       if (args.x.begin == nullptr) {
-        add_row(0, 0, 0, k0, k1);
-        continue;
+        add_row(k0 == 0, 0, 0, 0, k0, k1);
+      } else {
+        for (std::int64_t ky = 0; ky < args.kernel_height; ++ky) add_kernel_row(ky, k0, k1);
       }
-      for (std::int64_t ky = 0; ky < args.kernel_height; ++ky)
-        for (std::int64_t y = args.y0; y < args.y1; ++y)
-          for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i)
-            if (args.y.tap[i] == ky) add_row(y - args.y0, ky, args.y.source[i], k0, k1);
     }
   }
 };
 
+constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
+
 template <Mode kMode, int kVectors>
 void skip_block(const SkipArgs& args, std::int64_t m0, std::int64_t m1) {
   const std::int64_t taps = args.kernel_height * args.kernel_width;
-  const SkipBlock<kMode, kVectors> block{args, args.weight + m0 * args.channels * taps,
+  const std::int64_t rest = (args.outputs - m0 + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
+  const SkipBlock<kMode, kVectors> block{args,
+                                         args.weight + m0 * args.channels * taps,
+                                         rest < kLaneBlock ? rest : kLaneBlock,
                                          args.first + m0,
                                          has_second(kMode) ? args.second + m0 : nullptr,
-                                         static_cast<int>(m1 - m0)};
+                                         m1 - m0,
+                                         sliding_columns(args)};
   block.run();
 }
-
-constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
 
 template <Mode kMode>
 void skip(const SkipArgs& args) noexcept {

@@ -39,10 +39,22 @@ struct Vec {
 };
 
 inline Vec fma(Vec a, Vec b, Vec c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-inline Vec max(Vec a, Vec b) { return {_mm256_max_ps(a.v, b.v)}; }
-inline Vec min(Vec a, Vec b) { return {_mm256_min_ps(a.v, b.v)}; }
 inline Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.v, m.m)}; }
 
+// Of a float known by its sign bit: x or +0, x or +0, and one of two values.
+inline Vec positive_bits(Vec x) {
+  return {_mm256_castsi256_ps(
+      _mm256_max_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
+}
+inline Vec negative_bits(Vec x) {
+  return {_mm256_castsi256_ps(
+      _mm256_min_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
+}
+inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
+  return {_mm256_blendv_ps(plus.v, minus.v, x.v)};
+}
+
+constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 16 registers
 constexpr int kPanelVectors = 4;
 

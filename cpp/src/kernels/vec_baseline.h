@@ -48,9 +48,20 @@ inline Vec select(Mask m, Vec yes, Vec no) {
   return {reinterpret_cast<Floats>((m.m & reinterpret_cast<Ints>(yes.v)) |
                                    (~m.m & reinterpret_cast<Ints>(no.v)))};
 }
-inline Vec max(Vec a, Vec b) { return select(b < a, a, b); }
-inline Vec min(Vec a, Vec b) { return select(a < b, a, b); }
 
+// Of a float known by its sign bit: x or +0, x or +0, and one of two values.
+inline Ints sign_bits(Vec x) { return reinterpret_cast<Ints>(x.v) >> 31; }
+inline Vec positive_bits(Vec x) {
+  return {reinterpret_cast<Floats>(reinterpret_cast<Ints>(x.v) & ~sign_bits(x))};
+}
+inline Vec negative_bits(Vec x) {
+  return {reinterpret_cast<Floats>(reinterpret_cast<Ints>(x.v) & sign_bits(x))};
+}
+inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
+  return select(Mask{sign_bits(x)}, minus, plus);
+}
+
+constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kPanelVectors = 4;
 

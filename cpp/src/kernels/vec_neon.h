@@ -39,10 +39,20 @@ struct Vec {
 };
 
 inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
-inline Vec max(Vec a, Vec b) { return {vmaxq_f32(a.v, b.v)}; }
-inline Vec min(Vec a, Vec b) { return {vminq_f32(a.v, b.v)}; }
 inline Vec select(Mask m, Vec yes, Vec no) { return {vbslq_f32(m.m, yes.v, no.v)}; }
 
+// Of a float known by its sign bit: x or +0, x or +0, and one of two values.
+inline Vec positive_bits(Vec x) {
+  return {vreinterpretq_f32_s32(vmaxq_s32(vreinterpretq_s32_f32(x.v), vdupq_n_s32(0)))};
+}
+inline Vec negative_bits(Vec x) {
+  return {vreinterpretq_f32_s32(vminq_s32(vreinterpretq_s32_f32(x.v), vdupq_n_s32(0)))};
+}
+inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
+  return {vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(x.v)), minus.v, plus.v)};
+}
+
+constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
 constexpr int kPanelVectors = 4;
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from relprop import _core
-from relprop._onnx import layers, shapes
+from relprop._onnx import activations, linear, shapes, windows
 from relprop._onnx.build import Builder
 from relprop._onnx.fold import Getter, fold
 from relprop._onnx.fuse import find_fusions
 from relprop._onnx.parse import Array, Graph, Node, onnx, parse
 
-__all__ = ["Imported", "OnnxGraph", "build", "load"]
+__all__ = ["OnnxGraph", "load"]
 
-_HANDLER_MODULES = (layers, shapes)  # importing them registers the operators
+# Importing them registers the operators.
+_HANDLER_MODULES = (activations, linear, shapes, windows)
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -106,38 +106,9 @@ class OnnxGraph:
         return sizes
 
 
-@dataclass(frozen=True)
-class Imported:
-    """A loaded file: its graph, and the model unless that needs a shape first."""
-
-    graph: OnnxGraph
-    model: _core.Model | None
-
-    @property
-    def input_name(self) -> str:
-        """The name of the input."""
-        return self.graph.input_name
-
-    @property
-    def needs_shape(self) -> bool:
-        """Whether sizes are open, so that a model is built per sample shape."""
-        return self.model is None
-
-
 def load(source: Source) -> OnnxGraph:
     """Parses and checks a file (path, bytes or onnx.ModelProto) without building a model."""
     return OnnxGraph(parse(source))
-
-
-def build(
-    source: Source, *, output: str | None = None, input_shape: Sequence[int] | None = None
-) -> Imported:
-    """Loads a file and builds its model, if its sizes are declared or given."""
-    graph = load(source)
-    if output is not None:
-        graph.tensor(output)
-    open_sizes = input_shape is None and None in graph.input_shape
-    return Imported(graph, None if open_sizes else graph.build(input_shape, output))
 
 
 def _fold_constants(graph: Graph) -> dict[str, Array]:

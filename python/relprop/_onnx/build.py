@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
 from relprop import _core
 from relprop._core import UnsupportedError
 from relprop._onnx.fold import fold

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from relprop._core import UnsupportedError
 from relprop._onnx.parse import Array, Node, onnx
 
@@ -182,8 +183,9 @@ def _concat(node: Node, get: Getter, opset: int) -> Array:
 
 def _gather(node: Node, get: Getter, opset: int) -> Array:
     value, indices = _first(node, get), _operand(node, get, 1)
-    _bounded(value.size * max(indices.size, 1), node)
-    return np.take(value, indices.astype(np.int64), axis=node.get_int("axis", 0))
+    axis = normalized_axis(node.get_int("axis", 0), value.ndim, node)
+    _bounded(value.size // max(value.shape[axis], 1) * indices.size, node)
+    return np.take(value, indices.astype(np.int64), axis=axis)
 
 
 def slices(node: Node, get: Getter, opset: int, rank: int) -> list[tuple[int, int, int, int]]:

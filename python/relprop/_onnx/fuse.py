@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
+
 from relprop._onnx.parse import Array, Graph
 
 _GRID = np.linspace(-6.0, 6.0, 49)

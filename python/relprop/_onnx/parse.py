@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from relprop._core import UnsupportedError
 
 try:
@@ -327,6 +328,8 @@ def _connect(graph: Graph) -> None:
     sources = {graph.input_name, *graph.weights}
     producer: dict[str, Node] = {}
     for node in graph.nodes:
+        if not any(node.outputs):
+            raise node.error("it has no output")
         for name in filter(None, node.outputs):
             if name in producer or name in sources:
                 raise node.error(f"its output '{name}' is made a second time")

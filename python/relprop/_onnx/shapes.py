@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+
 from relprop._onnx.build import Builder, Value, floats, handles
 from relprop._onnx.fold import (
     BATCH,

@@ -1,0 +1,59 @@
+"""Fast explanation and interpretation of trained neural networks.
+
+Example::
+
+    import relprop as rp
+
+    model = rp.from_onnx("squeezenet.onnx")
+    R = rp.LRP(model, rp.AlphaBeta(2, 1)).attribute(x, target=3)
+"""
+
+from relprop import composites, functional, images, plot, zoo
+from relprop._core import UnsupportedError, __version__
+from relprop._info import info
+from relprop.composites import Composite
+from relprop.conservation import Conservation, LayerConservation
+from relprop.methods import LRP, Gradient, GradientTimesInput, Sensitivity
+from relprop.model import Model, from_onnx
+from relprop.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    Norm,
+    Pass,
+    Rule,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
+
+__all__ = [
+    "LRP",
+    "AlphaBeta",
+    "Composite",
+    "Conservation",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Gradient",
+    "GradientTimesInput",
+    "LayerConservation",
+    "Model",
+    "Norm",
+    "Pass",
+    "Rule",
+    "Sensitivity",
+    "UnsupportedError",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+    "__version__",
+    "composites",
+    "from_onnx",
+    "functional",
+    "images",
+    "info",
+    "plot",
+    "zoo",
+]

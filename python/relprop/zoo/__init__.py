@@ -1,0 +1,41 @@
+"""The network that relprop ships, and digits to try it on. MODEL_CARD.md says what they are."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+from relprop.model import Model, from_onnx
+
+__all__ = ["digits", "sample_digits"]
+
+
+@cache
+def digits() -> Model:
+    """A small convolutional network for handwritten digits, trained on MNIST.
+
+    Returns:
+        The model: (N, 1, 28, 28) in [0, 1], white ink on black, to 10 logits. Loaded at the first
+        call; every caller gets the same one.
+
+    Raises:
+        ImportError: the package onnx is not installed (``pip install relprop[onnx]``).
+    """
+    return from_onnx((resources.files(__name__) / "digits.onnx").read_bytes())
+
+
+def sample_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """One MNIST test digit per class (Y. LeCun, C. Cortes; CC BY-SA 3.0).
+
+    Returns:
+        Images, float32 (10, 1, 28, 28) in [0, 1], and their classes, int64 (10,).
+    """
+    with (
+        (resources.files(__name__) / "sample_digits.npz").open("rb") as file,
+        np.load(file) as data,
+    ):
+        image, label = data["image"], data["label"]
+    return image[:, None].astype(np.float32) / np.float32(255), label.astype(np.int64)

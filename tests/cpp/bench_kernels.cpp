@@ -1,0 +1,229 @@
+// GFLOP/s of the two big kernels on the convolutions of VGG-16, one thread. A figure counts the
+// operations of one dense product, whatever the kernel really executes: skipping zeros and making
+// two sums at once both raise it, so it can exceed the machine's peak. "share" relates it to the
+// peak of fused multiply-adds measured between the runs.
+//
+//   bench_kernels [isa] [skip|partition] [repetitions] [first letters of the layers]
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+#include <functional>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "contraction_case.h"
+#include "dispatch.h"
+
+using namespace relprop;
+using namespace relprop::test;
+
+namespace {
+
+// Processor time, so that a busy machine disturbs less.
+double seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
+double best_time(int repetitions, const std::function<void()>& f) {
+  double best = 1e30;
+  for (int r = 0; r < repetitions; ++r) {
+    const double start = seconds();
+    f();
+    best = std::min(best, seconds() - start);
+  }
+  return best;
+}
+
+constexpr int kPeakSteps = 1 << 20, kPeakChains = 12;
+volatile float sink;
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f"))) void fma_chain_avx512() {
+  __m512 sum[kPeakChains], x = _mm512_set1_ps(0.5f);
+  for (__m512& s : sum) s = x;
+  for (int i = 0; i < kPeakSteps; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kPeakChains; ++k) sum[k] = _mm512_fmadd_ps(sum[k], x, x);
+  }
+  for (const __m512& s : sum) sink = _mm512_cvtss_f32(s);
+}
+__attribute__((target("avx2,fma"))) void fma_chain_avx2() {
+  __m256 sum[kPeakChains], x = _mm256_set1_ps(0.5f);
+  for (__m256& s : sum) s = x;
+  for (int i = 0; i < kPeakSteps; ++i) {
+#pragma GCC unroll 12
+    for (int k = 0; k < kPeakChains; ++k) sum[k] = _mm256_fmadd_ps(sum[k], x, x);
+  }
+  for (const __m256& s : sum) sink = _mm256_cvtss_f32(s);
+}
+#endif
+
+// Peak of the instruction set, GFLOP/s; 0 where nobody wrote the loop.
+double fma_peak([[maybe_unused]] Isa isa) {
+  [[maybe_unused]] const double flops = 2.0 * kPeakSteps * kPeakChains;
+#if defined(__x86_64__)
+  if (isa == Isa::avx512) return flops * 16 / best_time(3, fma_chain_avx512) / 1e9;
+  if (isa == Isa::avx2) return flops * 8 / best_time(3, fma_chain_avx2) / 1e9;
+#endif
+  return 0;
+}
+
+struct Layer {
+  const char* name;
+  std::int64_t channels, outputs, size, rows;  // rows: of the image that are computed
+};
+constexpr Layer kLayers[] = {{"conv1_2 64x224", 64, 64, 224, 16},
+                             {"conv2_2 128x112", 128, 128, 112, 16},
+                             {"conv3_2 256x56", 256, 256, 56, 20},
+                             {"conv4_2 512x28", 512, 512, 28, 18},
+                             {"conv5_2 512x14", 512, 512, 14, 14}};
+
+// Pixels of one call, as the plan cuts them: both sums of a tile stay in L2.
+std::int64_t tile_rows(const Kernels& kernels, std::int64_t width) {
+  return std::max<std::int64_t>(16384 / kernels.lane_block / width, 1);
+}
+
+struct Result {
+  double seconds, multiply_adds;
+};
+
+Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
+  const Geometry& s = c.shape;
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const std::size_t n = c.a.size();
+  std::vector<float> value_a(n), value_b(n), first(1 << 16), second(1 << 16);
+  std::vector<std::uint8_t> index(n), count(n);
+  const SkipWeights packed = pack_skip(c.view(), kernels.lane_block, kernels.vector_width);
+  ListArgs list{};
+  list.a = c.a.data();
+  list.b = c.b.empty() ? nullptr : c.b.data();
+  list.points = (rows + 2 < s.height ? rows + 2 : s.height) * s.width;
+  list.groups = 1;
+  list.channels = s.channels;
+  list.by_sign = c.mode == Mode::split_product && !c.fill.nonnegative;
+  list.value_a = value_a.data();
+  list.value_b = value_b.data();
+  list.index = index.data();
+  list.count = count.data();
+  SkipArgs args{};
+  args.value_a = value_a.data();
+  args.value_b = value_b.data();
+  args.index = index.data();
+  args.count = count.data();
+  args.list_stride = s.channels;
+  args.count_stride = blocks * 2;
+  args.channels = s.channels;
+  args.source_width = s.width;
+  args.kernel_height = args.kernel_width = s.kernel;
+  args.y = c.y.view();
+  args.x = c.x.view();
+  args.x1 = c.out_width;
+  args.weight = packed.data.data();
+  args.outputs = s.outputs;
+  args.out_stride = kernels.lane_block;
+  const std::int64_t step = tile_rows(kernels, c.out_width);
+  const auto run = [&] {
+    kernels.list(list);
+    for (args.y0 = 0; args.y0 < rows; args.y0 += step)
+      for (args.m0 = 0; args.m0 < s.outputs; args.m0 += kernels.lane_block) {
+        args.y1 = std::min(args.y0 + step, rows);
+        args.m1 = std::min<std::int64_t>(args.m0 + kernels.lane_block, s.outputs);
+        args.first = first.data() - args.m0;
+        args.second = second.data() - args.m0;
+        kernels.skip[static_cast<int>(c.mode)](args);
+      }
+  };
+  return {best_time(repetitions, run),
+          static_cast<double>(rows * c.out_width * s.outputs * s.channels * c.taps())};
+}
+
+Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
+  const Geometry& s = c.shape;
+  const PartitionWeights packed = pack_partition(c.view());
+  AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
+  std::vector<float> first(kernels.panel_lanes * s.outputs), second(first.size());
+  const PartitionWeights::Group& weights = packed.groups[0];
+  PartitionArgs args{};
+  args.a = c.a.data();
+  args.b = c.b.data();
+  args.source_stride = args.channels = s.channels;
+  args.source_width = s.width;
+  args.nonnegative = c.fill.nonnegative;
+  args.kernel_height = args.kernel_width = s.kernel;
+  args.y = c.y.view();
+  args.x = c.x.view();
+  args.out_width = c.out_width;
+  args.row = weights.row.data();
+  args.weight = weights.weight.data();
+  args.group = weights.group.data();
+  args.outputs = args.out_stride = s.outputs;
+  args.first = first.data();
+  args.second = second.data();
+  args.scratch = scratch.data();
+  const std::int64_t pixels = rows * c.out_width;
+  const auto run = [&] {
+    for (args.p0 = 0; args.p0 < pixels; args.p0 += kernels.panel_lanes) {
+      args.count = std::min<std::int64_t>(kernels.panel_lanes, pixels - args.p0);
+      kernels.partition[static_cast<int>(c.mode)](args);
+    }
+  };
+  return {best_time(repetitions, run),
+          static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
+}
+
+void report(const char* kernel, const Case& c, const char* layer, const char* mode, Result r,
+            double peak) {
+  const double rate = 2 * r.multiply_adds / r.seconds / 1e9;
+  std::printf("%-9s %-16s %-24s density %4.2f  %8.2f ms %7.1f GFLOP/s  share %4.2f\n", kernel, layer,
+              mode, c.fill.density, r.seconds * 1e3, rate, peak > 0 ? rate / peak : 0.0);
+  std::fflush(stdout);
+}
+
+struct Work {
+  const char* name;
+  Mode mode;
+  bool nonnegative;
+};
+constexpr Work kWorks[] = {{"split_product a >= 0", Mode::split_product, true},
+                           {"split_product", Mode::split_product, false},
+                           {"blend", Mode::blend, false},
+                           {"blend_both", Mode::blend_both, false},
+                           {"plain", Mode::plain, false}};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Isa isa = default_isa();
+  for (Isa candidate : available_isas())
+    if (argc > 1 && std::strcmp(argv[1], isa_name(candidate)) == 0) isa = candidate;
+  const char* only = argc > 2 ? argv[2] : "";
+  const int repetitions = argc > 3 ? std::atoi(argv[3]) : 5;
+  const char* layers = argc > 4 ? argv[4] : "";
+  const Kernels& kernels = kernels_for(isa);
+  std::printf("%s, peak of fused multiply-adds %.1f GFLOP/s\n", kernels.name, fma_peak(isa));
+  for (const Layer& layer : kLayers)
+    for (const Work& work : kWorks) {
+      const bool main_mode = work.nonnegative || work.mode == Mode::blend;
+      if (!main_mode && layer.channels != 256) continue;
+      if (std::strncmp(layer.name, layers, std::strlen(layers)) != 0) continue;
+      const std::int64_t height = std::min(layer.rows + 2, layer.size);
+      const Geometry g{1, layer.channels, layer.outputs, height, layer.size, 3, 1, 1, 1};
+      const double peak = fma_peak(isa);
+      for (double density : {0.1, 0.35, 0.5, 1.0}) {
+        Case c(g, work.mode, {density, false, work.nonnegative}, 1);
+        // s+ and s- are zero at the same outputs.
+        for (std::size_t i = 0; i < c.b.size(); ++i) c.b[i] = -0.5f * c.a[i];
+        const std::int64_t rows = std::min(layer.rows, c.out_height);
+        if (std::strcmp(only, "partition") != 0)
+          report("skip", c, layer.name, work.name, time_skip(c, kernels, rows, repetitions), peak);
+        if (density == 1 && std::strcmp(only, "skip") != 0 &&
+            kernels.partition[static_cast<int>(work.mode)] != nullptr)
+          report("partition", c, layer.name, work.name,
+                 time_partition(c, kernels, rows, repetitions), peak);
+      }
+    }
+  return 0;
+}

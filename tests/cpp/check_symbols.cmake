@@ -1,0 +1,28 @@
+# Fails if a kernel object defines anything but its own table for the linker to see. A weak symbol
+# (an inline function or template of some header) compiled for AVX-512 could become the copy that a
+# processor without it executes.
+execute_process(COMMAND ${NM} -C --defined-only ${OBJECT}
+  OUTPUT_VARIABLE symbols RESULT_VARIABLE result)
+if(NOT result EQUAL 0)
+  message(FATAL_ERROR "${NM} could not read ${OBJECT}")
+endif()
+string(REPLACE "\n" ";" lines "${symbols}")
+set(found_table FALSE)
+foreach(line IN LISTS lines)
+  if(NOT line MATCHES "^[0-9a-fA-F]* *([A-Za-z]) (.*)$")
+    continue()
+  endif()
+  set(type ${CMAKE_MATCH_1})
+  set(name "${CMAKE_MATCH_2}")
+  if(type MATCHES "[WVuvwi]")
+    message(FATAL_ERROR "${OBJECT} defines the weak symbol ${name}")
+  endif()
+  if(name STREQUAL "relprop::${ISA}::kernels")
+    set(found_table TRUE)
+  elseif(type MATCHES "[A-Z]")
+    message(FATAL_ERROR "${OBJECT} exports ${name}")
+  endif()
+endforeach()
+if(NOT found_table)
+  message(FATAL_ERROR "${OBJECT} does not define relprop::${ISA}::kernels")
+endif()

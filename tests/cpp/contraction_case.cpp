@@ -1,0 +1,320 @@
+#include "contraction_case.h"
+
+#include <algorithm>
+
+#include "check.h"
+
+namespace relprop::test {
+namespace {
+
+constexpr float kCanary = -12345.5f;
+constexpr std::int64_t kMargin = 64;
+
+const char* const kModeNames[kModes] = {"plain", "split_product", "split_weight", "blend",
+                                        "blend_both"};
+
+// Arrays of results with a margin on either side that must stay untouched.
+struct Guarded {
+  std::vector<float> data;
+  explicit Guarded(std::int64_t n) : data(static_cast<std::size_t>(n + 2 * kMargin), kCanary) {}
+  float* get() { return data.data() + kMargin; }
+  std::vector<float> take() {
+    const auto untouched = [](float v) { return v == kCanary; };
+    CHECK(std::all_of(data.begin(), data.begin() + kMargin, untouched));
+    CHECK(std::all_of(data.end() - kMargin, data.end(), untouched));
+    return {data.begin() + kMargin, data.end() - kMargin};
+  }
+};
+
+float make_value(Random& random, Fill fill) {
+  if (random.unit() >= fill.density) return 0.0f;
+  if (fill.integers) {
+    const float v = static_cast<float>(1 + random.below(7));
+    return fill.nonnegative || random.below(2) == 0 ? v : -v;
+  }
+  const float v = random.unit() + 0x1p-20f;
+  return fill.nonnegative || random.below(2) == 0 ? v : -v;
+}
+
+std::vector<float> make_values(Random& random, std::int64_t n, Fill fill) {
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& v : values) v = make_value(random, fill);
+  return values;
+}
+
+std::int64_t out_extent(const Geometry& g, std::int64_t size) {
+  const std::int64_t reach = (g.kernel - 1) * g.dilation + 1;
+  return g.transposed ? (size - 1) * g.stride + reach - 2 * g.pad
+                      : (size + 2 * g.pad - reach) / g.stride + 1;
+}
+
+TapTable make_taps(const Geometry& g, std::int64_t outputs, std::int64_t sources) {
+  if (!g.transposed) return window_taps(outputs, sources, g.kernel, g.stride, g.dilation, g.pad);
+  return transposed(window_taps(sources, outputs, g.kernel, g.stride, g.dilation, g.pad), outputs);
+}
+
+struct Lists {
+  std::vector<float> a, b;
+  std::vector<std::uint8_t> index, count;
+};
+
+Lists make_lists(const Case& c, const Kernels& kernels) {
+  const Geometry& s = c.shape;
+  const std::size_t n = c.a.size();
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  Lists lists;
+  lists.a.resize(n);
+  if (!c.b.empty()) lists.b.resize(n);
+  lists.index.resize(n);
+  lists.count.resize(static_cast<std::size_t>(s.height * s.width * s.groups * blocks * 2));
+  ListArgs args{};
+  args.a = c.a.data();
+  args.b = c.b.empty() ? nullptr : c.b.data();
+  args.points = s.height * s.width;
+  args.groups = s.groups;
+  args.channels = s.channels;
+  args.by_sign = c.mode == Mode::split_product && !c.fill.nonnegative;
+  args.value_a = lists.a.data();
+  args.value_b = c.b.empty() ? nullptr : lists.b.data();
+  args.index = lists.index.data();
+  args.count = lists.count.data();
+  kernels.list(args);
+  return lists;
+}
+
+// A tile is written densely, channels of the tile only, and copied into place from there.
+void skip_tile(const Case& c, const Kernels& kernels, SkipArgs args, std::int64_t group,
+               Sums& sums) {
+  const std::int64_t width = args.m1 - args.m0, columns = args.x1 - args.x0;
+  const std::int64_t pixels = (args.y1 - args.y0) * columns;
+  Guarded first(pixels * width), second(pixels * width);
+  args.first = first.get() - args.m0;
+  args.second = has_second(c.mode) ? second.get() - args.m0 : nullptr;
+  args.out_stride = width;
+  kernels.skip[static_cast<int>(c.mode)](args);
+  const std::vector<float> p = first.take(), m = second.take();
+  for (std::int64_t i = 0; i < pixels; ++i) {
+    const std::int64_t y = args.y0 + i / columns, x = args.x0 + i % columns;
+    const std::int64_t at = (y * c.out_width + x) * c.results() + group * c.shape.outputs + args.m0;
+    std::copy_n(p.begin() + i * width, width, sums.first.begin() + at);
+    if (has_second(c.mode)) std::copy_n(m.begin() + i * width, width, sums.second.begin() + at);
+  }
+}
+
+AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
+
+Sums empty_sums(const Case& c) {
+  const std::size_t n = static_cast<std::size_t>(c.out_pixels() * c.results());
+  return {std::vector<float>(n), std::vector<float>(has_second(c.mode) ? n : 0)};
+}
+
+double positive(double v) { return v < 0 ? 0 : v; }  // keeps NaN
+double negative(double v) { return v > 0 ? 0 : v; }
+
+}  // namespace
+
+std::uint64_t Random::next() {
+  std::uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+  return z ^ (z >> 31);
+}
+
+Case::Case(const Geometry& geometry, Mode m, Fill f, std::uint64_t seed)
+    : shape(geometry), mode(m), fill(f) {
+  out_height = out_extent(shape, shape.height);
+  out_width = out_extent(shape, shape.width);
+  if (shape.pointwise) {  // one row of pixels
+    out_width *= out_height;
+    out_height = 1;
+    shape.width *= shape.height;
+    shape.height = 1;
+  }
+  y = make_taps(shape, out_height, shape.height);
+  x = make_taps(shape, out_width, shape.width);
+  Random random(seed);
+  const std::int64_t values = shape.height * shape.width * sources();
+  a = make_values(random, values, fill);
+  if (reads_b(mode)) b = make_values(random, values, fill);
+  weight = make_values(random, results() * shape.channels * taps(), {0.9, fill.integers, false});
+}
+
+WeightView Case::view() const {
+  WeightView v{};
+  v.data = weight.data();
+  v.groups = shape.groups;
+  v.outputs = shape.outputs;
+  v.channels = shape.channels;
+  v.taps = taps();
+  v.tap_stride = 1;
+  v.channel_stride = v.taps;
+  v.output_stride = v.channels * v.taps;
+  v.group_stride = v.outputs * v.output_stride;
+  return v;
+}
+
+std::string Case::name() const {
+  const Geometry& s = shape;
+  char text[240];
+  std::snprintf(text, sizeof text,
+                "%s groups %lld channels %lld outputs %lld source %lldx%lld kernel %lld stride %lld "
+                "dilation %lld pad %lld%s%s density %g%s%s",
+                kModeNames[static_cast<int>(mode)], static_cast<long long>(s.groups),
+                static_cast<long long>(s.channels), static_cast<long long>(s.outputs),
+                static_cast<long long>(s.height), static_cast<long long>(s.width),
+                static_cast<long long>(s.kernel), static_cast<long long>(s.stride),
+                static_cast<long long>(s.dilation), static_cast<long long>(s.pad),
+                s.transposed ? " transposed" : "", s.pointwise ? " pointwise" : "", fill.density,
+                fill.integers ? " integers" : "", fill.nonnegative ? " nonnegative" : "");
+  return text;
+}
+
+Sums by_definition(const Case& c) {
+  const Geometry& s = c.shape;
+  const WeightView w = c.view();
+  Sums sums = empty_sums(c);
+  for (std::int64_t p = 0; p < c.out_pixels(); ++p)
+    for (std::int64_t j = 0; j < c.results(); ++j) {
+      const std::int64_t oy = p / c.out_width, ox = p % c.out_width, g = j / s.outputs;
+      double first = 0, second = 0;
+      for (std::int32_t i = c.y.begin[oy]; i < c.y.begin[oy + 1]; ++i)
+        for (std::int32_t k = c.x.begin[ox]; k < c.x.begin[ox + 1]; ++k)
+          for (std::int64_t channel = 0; channel < s.channels; ++channel) {
+            const std::int64_t at = (c.y.source[i] * s.width + c.x.source[k]) * c.sources() +
+                                    g * s.channels + channel;
+            const double v = w.at(g, j % s.outputs, channel, c.y.tap[i] * s.kernel + c.x.tap[k]);
+            const double a = c.a[at], b = c.b.empty() ? 0 : c.b[at];
+            switch (c.mode) {
+              case Mode::plain: first += v * a; break;
+              case Mode::split_product:
+                first += positive(v * a);
+                second += negative(v * a);
+                break;
+              case Mode::split_weight:
+                first += positive(v) * a;
+                second += negative(v) * a;
+                break;
+              case Mode::blend: first += v * (v >= 0 ? a : b); break;
+              case Mode::blend_both:
+                first += v * (v >= 0 ? a : b);
+                second += v * (v >= 0 ? b : a);
+                break;
+            }
+          }
+      sums.first[p * c.results() + j] = static_cast<float>(first);
+      if (has_second(c.mode)) sums.second[p * c.results() + j] = static_cast<float>(second);
+    }
+  return sums;
+}
+
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
+  const Geometry& s = c.shape;
+  const Lists lists = make_lists(c, kernels);
+  const SkipWeights packed = pack_skip(c.view(), kernels.lane_block, kernels.vector_width);
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const std::int64_t rows = tile.rows ? tile.rows : c.out_height;
+  const std::int64_t columns = tile.columns ? tile.columns : c.out_width;
+  const std::int64_t outputs = tile.outputs ? tile.outputs : s.outputs;
+  const std::int64_t end = tile.end ? tile.end : s.outputs;
+  Sums sums = empty_sums(c);
+  SkipArgs args{};
+  args.list_stride = c.sources();
+  args.count_stride = s.groups * blocks * 2;
+  args.channels = s.channels;
+  args.source_width = s.width;
+  args.kernel_height = args.kernel_width = s.kernel;
+  args.y = s.pointwise ? no_taps() : c.y.view();
+  args.x = s.pointwise ? no_taps() : c.x.view();
+  args.outputs = s.outputs;
+  for (std::int64_t g = 0; g < s.groups; ++g) {
+    args.value_a = lists.a.data() + g * s.channels;
+    args.value_b = lists.b.empty() ? nullptr : lists.b.data() + g * s.channels;
+    args.index = lists.index.data() + g * s.channels;
+    args.count = lists.count.data() + g * blocks * 2;
+    args.weight = packed.data.data() + g * packed.group_stride;
+    for (args.y0 = 0; args.y0 < c.out_height; args.y0 += rows)
+      for (args.x0 = 0; args.x0 < c.out_width; args.x0 += columns)
+        for (args.m0 = 0; args.m0 < end; args.m0 += outputs) {
+          args.y1 = std::min(args.y0 + rows, c.out_height);
+          args.x1 = std::min(args.x0 + columns, c.out_width);
+          args.m1 = std::min(args.m0 + outputs, end);
+          skip_tile(c, kernels, args, g, sums);
+        }
+  }
+  return sums;
+}
+
+Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
+  const Geometry& s = c.shape;
+  const PartitionWeights packed = pack_partition(c.view());
+  const AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
+  const std::int64_t n = step ? step : kernels.panel_lanes;
+  Sums sums = empty_sums(c);
+  for (std::int64_t g = 0; g < s.groups; ++g) {
+    const PartitionWeights::Group& weights = packed.groups[static_cast<std::size_t>(g)];
+    for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += n) {
+      PartitionArgs args{};
+      args.a = c.a.data() + g * s.channels;
+      args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
+      args.source_stride = c.sources();
+      args.source_width = s.width;
+      args.channels = s.channels;
+      args.nonnegative = c.fill.nonnegative;
+      args.kernel_height = args.kernel_width = s.kernel;
+      args.y = s.pointwise ? no_taps() : c.y.view();
+      args.x = s.pointwise ? no_taps() : c.x.view();
+      args.out_width = c.out_width;
+      args.p0 = p0;
+      args.count = std::min(n, c.out_pixels() - p0);
+      args.row = weights.row.data();
+      args.weight = weights.weight.data();
+      args.group = weights.group.data();
+      args.outputs = s.outputs;
+      Guarded first(args.count * s.outputs), second(args.count * s.outputs);
+      args.first = first.get();
+      args.second = has_second(c.mode) ? second.get() : nullptr;
+      args.out_stride = s.outputs;
+      args.scratch = const_cast<float*>(scratch.data());
+      kernels.partition[static_cast<int>(c.mode)](args);
+      const std::vector<float> p = first.take(), m = second.take();
+      for (std::int64_t i = 0; i < args.count; ++i) {
+        const std::int64_t at = (p0 + i) * c.results() + g * s.outputs;
+        std::copy_n(p.begin() + i * s.outputs, s.outputs, sums.first.begin() + at);
+        if (has_second(c.mode))
+          std::copy_n(m.begin() + i * s.outputs, s.outputs, sums.second.begin() + at);
+      }
+    }
+  }
+  return sums;
+}
+
+Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
+  const AlignedFloats packed = pack_depthwise(c.view());
+  const std::vector<float> weight(packed.data(), packed.data() + packed.size());
+  const std::int64_t step = rows ? rows : c.out_height, row = c.out_width * c.results();
+  Sums sums;
+  for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
+    DepthwiseArgs args{};
+    args.a = c.a.data();
+    args.b = c.b.empty() ? nullptr : c.b.data();
+    args.channels = c.results();
+    args.source_width = c.shape.width;
+    args.kernel_width = c.shape.kernel;
+    args.y = c.y.view();
+    args.x = c.x.view();
+    args.out_width = c.out_width;
+    args.y0 = y0;
+    args.y1 = std::min(y0 + step, c.out_height);
+    args.weight = weight.data();
+    Guarded first((args.y1 - y0) * row), second((args.y1 - y0) * row);
+    args.first = first.get();
+    args.second = has_second(c.mode) ? second.get() : nullptr;
+    kernels.depthwise[static_cast<int>(c.mode)](args);
+    const std::vector<float> p = first.take(), m = second.take();
+    sums.first.insert(sums.first.end(), p.begin(), p.end());
+    if (has_second(c.mode)) sums.second.insert(sums.second.end(), m.begin(), m.end());
+  }
+  return sums;
+}
+
+}  // namespace relprop::test

@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "pack.h"
+#include "taps.h"
+
+// One direction of a layer with small made-up data, and the three ways to run it: by definition, by
+// the zero-skipping kernel and by the sign-partitioned one.
+
+namespace relprop::test {
+
+// Reproducible numbers (splitmix64); the standard distributions differ between libraries.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : state_(seed) {}
+  std::uint64_t next();
+  std::int64_t below(std::int64_t n) {
+    return static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(n));
+  }
+  float unit() { return static_cast<float>(next() >> 40) * 0x1p-24f; }  // [0, 1)
+
+ private:
+  std::uint64_t state_;
+};
+
+struct Geometry {
+  std::int64_t groups, channels, outputs;  // channels and outputs per group
+  std::int64_t height, width;              // of the source
+  std::int64_t kernel = 1, stride = 1, dilation = 1, pad = 0;
+  bool transposed = false;  // the taps of a transposed convolution
+  bool pointwise = false;   // no tap tables
+};
+
+// How the data is made. Small integers keep every sum exact in float, so any order of summation
+// gives the same bits; reals show the order.
+struct Fill {
+  double density = 0.5;  // share of non-zero sources
+  bool integers = true;
+  bool nonnegative = false;
+};
+
+struct Sums {
+  std::vector<float> first, second;
+};
+
+struct Case {
+  Geometry shape;
+  Mode mode;
+  Fill fill;
+  std::int64_t out_height, out_width;
+  TapTable y, x;
+  std::vector<float> a, b;
+  std::vector<float> weight;  // (group, output, channel, tap)
+
+  Case(const Geometry& geometry, Mode mode, Fill fill, std::uint64_t seed);
+
+  std::int64_t taps() const { return shape.kernel * shape.kernel; }
+  std::int64_t out_pixels() const { return out_height * out_width; }
+  std::int64_t sources() const { return shape.groups * shape.channels; }
+  std::int64_t results() const { return shape.groups * shape.outputs; }
+  bool depthwise() const { return shape.channels == 1 && shape.outputs == 1; }
+  WeightView view() const;
+  std::string name() const;
+};
+
+// Tile extents of a run; 0: everything at once. Only outputs before `end` are computed (0: all).
+struct Tile {
+  std::int64_t rows = 0, columns = 0, outputs = 0, end = 0;
+};
+
+Sums by_definition(const Case& c);
+// Results in (pixels, groups * outputs). Checks that nothing is written outside of them.
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {});
+// step: output pixels per call, 0: Kernels::panel_lanes.
+Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0);
+// groups are the channels; shape.channels = shape.outputs = 1.
+Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
+
+}  // namespace relprop::test
