@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -31,7 +31,7 @@ def class_bars(logits: Floats, probability: Doubles, predicted: int, scale: floa
     )
 
 
-def flow(stages: Sequence[str], lines: dict[str, Sequence[float]]) -> str:
+def flow(stages: Sequence[str], lines: Mapping[str, Sequence[float]]) -> str:
     """How much of f(x) is left at each stage, in percent: one line per method."""
     left, right, top, bottom = 46, 700, 14, 190
     values = [value for line in lines.values() for value in line]
@@ -60,7 +60,8 @@ def flow(stages: Sequence[str], lines: dict[str, Sequence[float]]) -> str:
         points = " ".join(f"{x_of(i):.1f},{y_of(v):.1f}" for i, v in enumerate(line))
         parts.append(
             f"<g class='line{order}'><polyline points='{points}'/>"
-            f"<text class='name' x='{right + 10}' y='{names[order] + 4:.1f}'>{escape(title)}</text></g>"
+            f"<text class='name' x='{right + 10}' y='{names[order] + 4:.1f}'>{escape(title)}</text>"
+            "</g>"
         )
     return (
         f"<svg class='flow' viewBox='0 0 {right + 120} {bottom + 30}' role='img' "

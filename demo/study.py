@@ -58,7 +58,8 @@ class Study:
     @property
     def score(self) -> Floats:
         """f(x) of the predicted class."""
-        return self.output.max(axis=1)
+        best: Floats = self.output.max(axis=1)
+        return best
 
 
 def softmax(logits: Floats) -> Doubles:
@@ -76,7 +77,7 @@ def make_study(rounds: int) -> Study:
     output = model(x)
     predicted = output.argmax(axis=1)
     heatmaps = {key: m.attribute(x, target=predicted)[:, 0] for key, m in methods.items()}
-    calls: dict[str, Callable[[Floats], object]] = {"predict": model}
+    calls: dict[str, Callable[..., object]] = {"predict": model}
     calls |= {key: method.attribute for key, method in methods.items()}
     # On one thread the figures depend less on what else the machine does.
     calls = {key: partial(call, n_threads=1) for key, call in calls.items()}

@@ -383,7 +383,7 @@ def test_cuda_tensors_are_refused() -> None:
 
 
 def test_softmax_has_classes_too() -> None:
-    with pytest.raises(ValueError, match="^output 'probabilities': target = 3; accepted: 0 to 2"):
+    with pytest.raises(ValueError, match=r"^output 'probabilities': target = 3; accepted: 0 to 2"):
         rp.LRP(softmax_net()).attribute(X, 3)
 
 

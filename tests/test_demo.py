@@ -169,7 +169,7 @@ def test_leaks_are_those_of_the_conservation_report(reader: Reader) -> None:
         for name in ("start", "bias", "epsilon", "zero", "input"):
             assert abs(value(cells[key, name]) - getattr(leaks, name)) <= ROUNDING
         total = sum(value(cells[key, name]) for name in ("bias", "epsilon", "zero", "input"))
-        # Five rounded figures, and float32 rounding of relevance whose absolute sum is some hundreds.
+        # Five rounded figures, and float32 rounding of some hundreds of absolute relevance.
         assert abs(value(cells[key, "start"]) - total) <= 5 * ROUNDING + 1e-3
 
 

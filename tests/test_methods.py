@@ -291,7 +291,7 @@ def test_conservation(rule: Any, start: str) -> None:
     assert max(rests) <= 1e-4 * max(flow, 1)
     explained = report.bias + report.epsilon + report.zero
     assert report.start - report.input - explained == pytest.approx(0, abs=1e-4 * max(flow, 1))
-    assert [layer.name for layer in report.layers][0] == "head.two"
+    assert report.layers[0].name == "head.two"
     assert {layer.op for layer in report.layers} >= {"conv", "dense", "add", "average_pool"}
     if not isinstance(rule, str) and rule.bias == "ignore":
         assert report.bias == 0
@@ -357,9 +357,9 @@ class OpenSource:
     """A network for any image size, as an ONNX file may describe it."""
 
     input_shape = (2, None, None)
-    outputs = ["y"]
 
     def __init__(self) -> None:
+        self.outputs = ["y"]
         self.built: list[tuple[int, ...]] = []
 
     def build(self, sample_shape: tuple[int, ...], output: str | None = None) -> _core.Model:

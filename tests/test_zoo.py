@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def test_share(data: Path) -> float:
+def share(data: Path) -> float:
     """Share of the 10,000 test digits that the network names correctly."""
     with np.load(data / "mnist_data" / "mnist_test10k.npz") as file:
         x, y = file["x"], file["y"]
@@ -25,16 +25,16 @@ def test_share(data: Path) -> float:
     return float((output.argmax(axis=1) == y).mean())
 
 
-def test_accuracy(test_share: float) -> None:
-    assert test_share >= 0.985
+def test_accuracy(share: float) -> None:
+    assert share >= 0.985
 
 
-def test_card_and_report_state_the_accuracy(test_share: float) -> None:
+def test_card_and_report_state_the_accuracy(share: float) -> None:
     card = (FILES / "MODEL_CARD.md").read_text(encoding="utf-8")
     stated = re.search(r"([0-9.]+) % of the 10,000 MNIST test digits \((\d+) wrong\)", card)
     assert stated
-    # Two digits in 10,000 may lie so near a boundary that another instruction set decides otherwise.
-    assert abs(int(stated[2]) - 10_000 * (1 - test_share)) <= 2.5
+    # A digit or two may lie so near a boundary that another instruction set decides otherwise.
+    assert abs(int(stated[2]) - 10_000 * (1 - share)) <= 2.5
     assert float(stated[1]) == pytest.approx(100 - int(stated[2]) / 100)
     report = (ROOT / "demo" / "sections.py").read_text(encoding="utf-8")
     assert f"{float(stated[1]):.1f} % of the" in report

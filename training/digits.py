@@ -30,9 +30,8 @@ class Network(nn.Sequential):
 
     def __init__(self) -> None:
         super().__init__()
-        for index, (channels, outputs) in enumerate(
-            [(1, 12), (12, 24), (24, 48), (48, 64)], start=1
-        ):
+        widths = [(1, 12), (12, 24), (24, 48), (48, 64)]
+        for index, (channels, outputs) in enumerate(widths, start=1):
             self.add_module(f"conv{index}", nn.Conv2d(channels, outputs, 3, padding=1))
             self.add_module(f"relu{index}", nn.ReLU())
             if index > 1:
@@ -152,9 +151,7 @@ OPERATORS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the two .npz files")
     parser.add_argument("--out", type=Path, default=Path("digits.onnx"))
     parser.add_argument("--hold-out", type=int, default=0, metavar="N")

@@ -8,7 +8,7 @@
 namespace relprop {
 namespace {
 
-// Floats of one accumulator array of a tile: two of them and a block of weights fit into L2.
+// Floats of one accumulator array of a tile: three of them and a block of weights fit into L2.
 constexpr std::int64_t kTileFloats = 16384;
 constexpr std::int64_t kSerialMultiplyAdds = 100000;
 
@@ -105,6 +105,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     // m0 counts from the group's first output, so the tile's origin lies m0 in front of scratch.
     args.first = mine - args.m0;
     args.second = has_second(c.mode) ? mine + kTileFloats - args.m0 : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * kTileFloats - args.m0 : nullptr;
     kernel(args);
 
     ResultTile tile;
@@ -112,6 +113,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     tile.channel = group * s.outputs + args.m0;
     tile.first = mine;
     tile.second = has_second(c.mode) ? mine + kTileFloats : nullptr;
+    tile.sum = has_sum(c.mode) ? mine + 2 * kTileFloats : nullptr;
     const std::int64_t columns = args.x1 - args.x0;
     if (c.pointwise || columns == t.width) {
       tile.image = c.pointwise ? 0 : image;
@@ -127,6 +129,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
       finish(tile, thread);
       tile.first += columns * tile.width;
       if (tile.second) tile.second += columns * tile.width;
+      if (tile.sum) tile.sum += columns * tile.width;
     }
   });
 }
@@ -168,9 +171,11 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
     args.scratch = mine;
     args.first = mine + partition_scratch(s.outputs, lanes);
     args.second = has_second(c.mode) ? args.first + lanes * s.outputs : nullptr;
+    args.sum = has_sum(c.mode) ? args.first + 2 * lanes * s.outputs : nullptr;
     args.out_stride = s.outputs;
     kernel(args);
-    finish({image, args.p0, args.count, group * s.outputs, s.outputs, args.first, args.second},
+    finish({image, args.p0, args.count, group * s.outputs, s.outputs, args.first, args.second,
+            args.sum},
            thread);
   });
 }
@@ -205,9 +210,10 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
     args.weight = c.depthwise.data();
     args.first = mine;
     args.second = has_second(c.mode) ? mine + rows * s.out_width * channels : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * rows * s.out_width * channels : nullptr;
     kernel(args);
     finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels,
-            args.first, args.second},
+            args.first, args.second, args.sum},
            thread);
   });
 }
@@ -272,10 +278,10 @@ std::int64_t list_bytes(const ContractionShape& s) {
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   switch (c.path) {
-    case Path::skip: return 2 * kTileFloats;
+    case Path::skip: return 3 * kTileFloats;
     case Path::partition:
-      return partition_scratch(s.outputs, kernels.panel_lanes) + 2 * kernels.panel_lanes * s.outputs;
-    case Path::depthwise: return 2 * depthwise_rows(s) * s.out_width * s.out_channels();
+      return partition_scratch(s.outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * s.outputs;
+    case Path::depthwise: return 3 * depthwise_rows(s) * s.out_width * s.out_channels();
   }
   return 0;
 }

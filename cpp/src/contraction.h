@@ -57,11 +57,12 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
                              SourceFacts source, const Kernels& kernels);
 
 // Part of the result, in a thread's scratch: `count` pixels from `pixel` of sample `image`, channels
-// [channel, channel + width). first and second hold (count, width).
+// [channel, channel + width). first, second and sum hold (count, width).
 struct ResultTile {
   std::int64_t image, pixel, count, channel, width;
   float* first;
   float* second;
+  float* sum;
 };
 
 // Lists of the non-zero sources, for the skip path.

@@ -93,6 +93,7 @@ void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& 
   FinishArgs args{};
   args.first = tile.first + first_pixel * tile.width;
   args.second = tile.second ? tile.second + first_pixel * tile.width : nullptr;
+  args.sum = tile.sum ? tile.sum + first_pixel * tile.width : nullptr;
   args.pixels = count;
   args.channels = tile.width;
   args.bias = bias_at(layer.bias, true, tile.channel);

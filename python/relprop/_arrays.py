@@ -53,7 +53,7 @@ def floats(x: object, what: str, *, cast: bool = False) -> Floats:
         plain = isinstance(x, list | tuple)
         hint = f"; convert it: np.asarray({what}, np.float32)" if plain else ""
         raise TypeError(f"{what} is of type {type(x).__name__}; accepted: {ACCEPTED}{hint}")
-    values = np.require(_float32(array, what, cast), requirements="CA")
+    values = np.require(_float32(array, what, cast), requirements=["C", "A"])
     if not np.isfinite(values).all():
         raise ValueError(f"{what} has NaN or infinite values; accepted: finite values")
     return Floats(values, restore)

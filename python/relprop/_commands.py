@@ -18,7 +18,7 @@ from relprop._progress import bar
 from relprop.images import InputSpec
 from relprop.methods import LRP, Gradient, GradientTimesInput, Sensitivity
 from relprop.model import Model, from_onnx
-from relprop.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
+from relprop.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, WSquare, ZPlus
 
 DEFAULT_RULE = "epsilon_plus_flat"
 METHODS = {
@@ -120,8 +120,6 @@ def _method(options: argparse.Namespace, model: Model, spec: InputSpec) -> Any:
 
 def _rule(text: str, spec: InputSpec) -> Rule | composites.Composite:
     """A composite by name, or a rule with its numbers: gamma:0.25."""
-    if text == "z_box":
-        return ZBox(*spec.bounds)
     if text == "epsilon_gamma_box":
         return composites.epsilon_gamma_box(*spec.bounds)
     name, _, numbers = text.partition(":")

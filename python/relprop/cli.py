@@ -51,7 +51,7 @@ class _PrintPath(argparse.Action):
         self.path = path
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        path = Path(relprop.__file__).resolve().parent / self.path
+        path = Path(relprop.__file__).parent / self.path
         if not path.is_dir():
             raise FileNotFoundError(f"this installation has no {path}")
         print(path)

@@ -186,8 +186,8 @@ class Model:
     def plan(self, network: Network, how: How) -> _core.Plan:
         """The network compiled for a purpose; the same object for the same one."""
         key = how.key if isinstance(how, Composite) else how
-        # What the engine makes of the variable: it may change while a model lives. Asking the engine
-        # costs 0.1 ms on a virtual machine, where reading the processor's features is trapped.
+        # The variable may change while a model lives. Asking the engine what it makes of it costs
+        # 0.1 ms on a virtual machine, where reading the processor's features is trapped.
         isa = os.environ.get("RELPROP_ISA", "")
         shape = network.nodes[0][3]
         return self._plans.get((shape, isa, key), lambda: _compile(network, how))

@@ -1,11 +1,12 @@
 // Depthwise product: lanes run over channels, each with its own weight and source.
 
 template <Mode kMode>
-inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
+inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& sum) {
   if constexpr (kMode == Mode::split_product) {
     const Vec product = w * a;
     p = p + positive_bits(product);
     m = m + negative_bits(product);
+    sum = sum + product;
   } else {
     accumulate<kMode, false>(w, a, b, p, m);
   }
@@ -13,10 +14,11 @@ inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
 
 template <Mode kMode>
 inline void depthwise_pixel(const DepthwiseArgs& args, std::int64_t y, std::int64_t x,
-                            std::int64_t c, std::int64_t n, float* first, float* second) {
+                            std::int64_t c, std::int64_t n, float* first, float* second,
+                            float* sum) {
   const bool whole = n == Vec::kWidth;
   const auto load = [&](const float* from) { return whole ? Vec::load(from) : Vec::load(from, n); };
-  Vec p = Vec::broadcast(0), m = p;
+  Vec p = Vec::broadcast(0), m = p, both = p;
   for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i)
     for (std::int32_t j = args.x.begin[x]; j < args.x.begin[x + 1]; ++j) {
       const std::int64_t source =
@@ -25,10 +27,12 @@ inline void depthwise_pixel(const DepthwiseArgs& args, std::int64_t y, std::int6
       const Vec w = load(args.weight + tap * args.channels + c);
       const Vec a = load(args.a + source);
       const Vec b = reads_b(kMode) ? load(args.b + source) : a;
-      accumulate_depthwise<kMode>(w, a, b, p, m);
+      accumulate_depthwise<kMode>(w, a, b, p, m, both);
     }
   whole ? p.store(first) : p.store(first, n);
   if constexpr (has_second(kMode)) whole ? m.store(second) : m.store(second, n);
+  if constexpr (kMode == Mode::split_product)
+    if (sum != nullptr) whole ? both.store(sum) : both.store(sum, n);
 }
 
 template <Mode kMode>
@@ -40,7 +44,8 @@ void depthwise(const DepthwiseArgs& args) noexcept {
         const std::int64_t rest = args.channels - c;
         depthwise_pixel<kMode>(args, y, x, c, rest < Vec::kWidth ? rest : Vec::kWidth,
                                args.first + at + c,
-                               has_second(kMode) ? args.second + at + c : nullptr);
+                               has_second(kMode) ? args.second + at + c : nullptr,
+                               args.sum ? args.sum + at + c : nullptr);
       }
     }
 }

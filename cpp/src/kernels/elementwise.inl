@@ -47,7 +47,7 @@ void finish(const FinishArgs& args) noexcept {
       const std::int64_t i = at + c;
       const Vec p = mem(args.first + i);
       const Vec m = args.second ? mem(args.second + i) : zero;
-      const Vec sum = p + m;
+      const Vec sum = args.sum ? mem(args.sum + i) : p + m;
       if (args.y) mem(apply_tail(args.tail, a, b, sum + bias(args.bias)), args.y + i);
       if (args.z) mem(sum + bias(args.bias_z), args.z + i);
       if (args.zp) mem(p + bias(args.bias_p), args.zp + i);

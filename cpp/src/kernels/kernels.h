@@ -26,6 +26,9 @@ struct AxisTaps {
 //   split_weight   first  = sum max(w, 0) a           second = sum min(w, 0) a
 //   blend          first  = sum w (w >= 0 ? a : b)
 //   blend_both     first  as blend                    second = sum w (w >= 0 ? b : a)
+// split_product also gives sum = first + second, the layer's plain product, where it is wanted. It is
+// added up block by block: first and second grow with the number of inputs and cancel, so their final
+// difference would carry ten times the rounding error of a plain sum over 512 3x3 channels.
 // Forward products that feed a rule are split_product; the backward product of a rule is blend with
 // a = s+, b = s- where the layer's input is known to be non-negative, blend_both otherwise.
 enum class Mode { plain, split_product, split_weight, blend, blend_both };
@@ -33,6 +36,7 @@ inline constexpr int kModes = 5;
 constexpr bool has_second(Mode mode) {
   return mode == Mode::split_product || mode == Mode::split_weight || mode == Mode::blend_both;
 }
+constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
 constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
 
 // Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in L1.
@@ -76,6 +80,7 @@ struct SkipArgs {
   //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
   float* first;
   float* second;             // null unless has_second(mode)
+  float* sum;                // split_product: first + second; may be null
   std::int64_t out_stride;
 };
 
@@ -104,13 +109,14 @@ struct PartitionArgs {
   std::int64_t outputs;
   float* first;
   float* second;
+  float* sum;                // as in SkipArgs
   std::int64_t out_stride;
   float* scratch;            // partition_scratch(outputs, panel_lanes) floats, 64-byte aligned
 };
 inline constexpr int kPanelRows = 128;
-// Two panels (a and b, or a+ and a-) and two accumulator rows per output, outputs rounded up to 2.
+// Two panels (a and b, or a+ and a-) and three accumulator rows per output, outputs rounded up to 2.
 constexpr std::int64_t partition_scratch(std::int64_t outputs, std::int64_t panel_lanes) {
-  return (2 * kPanelRows + 2 * ((outputs + 1) / 2 * 2)) * panel_lanes;
+  return (2 * kPanelRows + 3 * ((outputs + 1) / 2 * 2)) * panel_lanes;
 }
 
 // Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
@@ -126,18 +132,21 @@ struct DepthwiseArgs {
   const float* weight;       // (taps, channels)
   float* first;
   float* second;
+  float* sum;                // as in SkipArgs
 };
 
 // Activations that are cheap enough to ride on the end of a product.
 enum class Tail { none, relu, leaky_relu, clip };
 
-// End of a forward product. For every (pixel, channel) with P = first, M = second (0 if null):
-//   y  = tail(P + M + bias)
-//   z  = P + M + bias_z, zp = P + bias_p, zn = M + bias_n      (where the pointer is not null)
+// End of a forward product. For every (pixel, channel) with P = first, M = second (0 if null) and
+// S = sum (P + M if null):
+//   y  = tail(S + bias)
+//   z  = S + bias_z, zp = P + bias_p, zn = M + bias_n          (where the pointer is not null)
 // Null biases are zero. All arrays are (pixels, channels); first/second may alias nothing.
 struct FinishArgs {
   const float* first;
   const float* second;
+  const float* sum;
   std::int64_t pixels, channels;
   const float *bias, *bias_z, *bias_p, *bias_n;  // per channel
   Tail tail;

@@ -88,22 +88,27 @@ inline void add_group(const float* panel0, const float* panel1, const std::uint1
   c1 = s1;
 }
 
-// z+ and z- of one pair of outputs from one panel. plus and minus: two rows of sums each.
+// z+, z- and their sum of one pair of outputs from one panel: two rows of sums each.
 inline void add_split_pair(const float* panel, const std::uint16_t* row, const float* weight,
-                           const std::int32_t* group, float* plus, float* minus) {
+                           const std::int32_t* group, float* plus, float* minus, float* sum) {
   PanelSums c0 = PanelSums::zero(), c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[0], group[1], c0, c1);
   c1.add_to(plus + kPanelLanes);
+  c1.add_to(sum + kPanelLanes);
   c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[1], group[2], c0, c1);
   c0.add_to(plus);
+  c0.add_to(sum);
   c0 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[2], group[3], c0, c1);
   c1.add_to(minus + kPanelLanes);
+  c1.add_to(sum + kPanelLanes);
   c1 = PanelSums::zero();
   add_group<true>(panel, panel, row, weight, group[3], group[4], c0, c1);
   c0.add_to(minus);
+  c0.add_to(sum);
   c1.add_to(plus + kPanelLanes);
+  c1.add_to(sum + kPanelLanes);
 }
 
 // sum w (w >= 0 ? a : b) of one pair of outputs.
@@ -134,7 +139,8 @@ void partition(const PartitionArgs& args) noexcept {
   float* plus = panel_b + kPanelRows * kPanelLanes;
   float* minus = plus + 2 * pairs * kPanelLanes;
   const Vec zero = Vec::broadcast(0);
-  for (float* p = plus; p < minus + 2 * pairs * kPanelLanes; p += Vec::kWidth) zero.store(p);
+  float* sum = minus + 2 * pairs * kPanelLanes;
+  for (float* p = plus; p < sum + 2 * pairs * kPanelLanes; p += Vec::kWidth) zero.store(p);
 
   for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
     const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
@@ -152,9 +158,10 @@ void partition(const PartitionArgs& args) noexcept {
       float* p = plus + 2 * q * kPanelLanes;
       float* m = minus + 2 * q * kPanelLanes;
       if constexpr (kMode == Mode::split_product) {
-        add_split_pair(panel_a, args.row, args.weight, group, p, m);
+        float* s = sum + 2 * q * kPanelLanes;
+        add_split_pair(panel_a, args.row, args.weight, group, p, m, s);
         // A negative source turns the sign of every product.
-        if (!whole) add_split_pair(panel_b, args.row, args.weight, group, m, p);
+        if (!whole) add_split_pair(panel_b, args.row, args.weight, group, m, p, s);
       } else {
         add_blend_pair(panel_a, panel_b, args.row, args.weight, group, p);
         if constexpr (kMode == Mode::blend_both)
@@ -164,4 +171,5 @@ void partition(const PartitionArgs& args) noexcept {
   }
   write_sums(args, plus, args.first);
   if constexpr (has_second(kMode)) write_sums(args, minus, args.second);
+  if (args.sum) write_sums(args, sum, args.sum);
 }

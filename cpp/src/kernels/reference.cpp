@@ -117,6 +117,7 @@ void skip(const SkipArgs& args) noexcept {
             ((y - args.y0) * (args.x1 - args.x0) + (x - args.x0)) * args.out_stride + m;
         args.first[at] = static_cast<float>(sums.first);
         if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+        if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
       }
 }
 
@@ -162,6 +163,8 @@ void partition(const PartitionArgs& args) noexcept {
       args.first[p * args.out_stride + m] = static_cast<float>(sums.first);
       if (has_second(kMode))
         args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
+      if (args.sum)
+        args.sum[p * args.out_stride + m] = static_cast<float>(sums.first + sums.second);
     }
 }
 
@@ -180,6 +183,7 @@ void depthwise(const DepthwiseArgs& args) noexcept {
         const Int at = ((y - args.y0) * args.out_width + x) * args.channels + c;
         args.first[at] = static_cast<float>(sums.first);
         if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+        if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
       }
 }
 
@@ -198,10 +202,11 @@ void finish(const FinishArgs& args) noexcept {
     const Int c = i % args.channels;
     const auto of = [c](const float* bias) { return bias ? bias[c] : 0.0; };
     const double p = args.first[i], m = args.second ? args.second[i] : 0.0;
+    const double sum = args.sum ? args.sum[i] : p + m;
     if (args.y)
       args.y[i] = static_cast<float>(
-          apply_tail(p + m + of(args.bias), args.tail, args.tail_a, args.tail_b));
-    if (args.z) args.z[i] = static_cast<float>(p + m + of(args.bias_z));
+          apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b));
+    if (args.z) args.z[i] = static_cast<float>(sum + of(args.bias_z));
     if (args.zp) args.zp[i] = static_cast<float>(p + of(args.bias_p));
     if (args.zn) args.zn[i] = static_cast<float>(m + of(args.bias_n));
   }

@@ -90,7 +90,7 @@ struct SkipBlock {
   const SkipArgs& args;
   const float* weight;   // of the block
   std::int64_t stride;   // lanes of a packed weight row, at least kVectors * kWidth
-  float *first, *second; // at the block's first output
+  float *first, *second, *sum; // at the block's first output
   std::int64_t outputs;
   SlidingColumns sliding;
 
@@ -123,6 +123,14 @@ struct SkipBlock {
     store_row(v, to);
   }
   RELPROP_INLINE void store(bool fresh, Sums s, std::int64_t at) const {
+    if constexpr (kMode == Mode::split_product) {
+      if (sum != nullptr) {
+        Vec both[kVectors];
+#pragma GCC unroll 8
+        for (int q = 0; q < kVectors; ++q) both[q] = s.first[q] + s.second[q];
+        fresh ? store_row(both, sum + at) : add_row_to(both, sum + at);
+      }
+    }
     if (fresh) {
       store_row(s.first, first + at);
       if constexpr (has_second(kMode)) store_row(s.second, second + at);
@@ -262,6 +270,7 @@ void skip_block(const SkipArgs& args, std::int64_t m0, std::int64_t m1) {
                                          rest < kLaneBlock ? rest : kLaneBlock,
                                          args.first + m0,
                                          has_second(kMode) ? args.second + m0 : nullptr,
+                                         args.sum ? args.sum + m0 : nullptr,
                                          m1 - m0,
                                          sliding_columns(args)};
   block.run();
