@@ -147,9 +147,7 @@ def test_cast_rounds_to_float32(dtype: Any) -> None:
 
 def test_cast_refuses_what_float32_cannot_hold() -> None:
     x = np.full((1, 4), 1e39)
-    with pytest.raises(
-        ValueError, match=r"^x has NaN or infinite values; accepted: finite values$"
-    ):
+    with pytest.raises(ValueError, match=r"^x has NaN or infinite values; accepted: finite"):
         vector_net()(x, cast=True)
 
 

@@ -26,7 +26,7 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
     return {Path::skip, "one product of either sign"};
   if (source.sparse) return {Path::skip, "zeros behind a ReLU or max pooling"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
-  if (s.outputs < 4) return {Path::skip, "too few outputs to pay for a panel"};
+  if (s.outputs < 16) return {Path::skip, "too few outputs to pay for a panel"};
   return {Path::partition, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
 }
 

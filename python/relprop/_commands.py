@@ -79,12 +79,14 @@ def info(options: argparse.Namespace) -> None:
     sizes = tuple(size for size in shape if size is not None)
     if len(sizes) != len(shape):
         raise ValueError(f"the input leaves sizes open, {shape}; give them with --size H,W")
-    # Bounds change no kernel.
-    print(model.summary(_rule(options.rule, InputSpec()), sample_shape=sizes))
+    # Bounds change no kernel; those of one channel broadcast to all.
+    print(model.summary(_rule(options.rule, InputSpec(channels="L")), sample_shape=sizes))
 
 
 def _model(options: argparse.Namespace) -> Model:
     if options.model == "digits":
+        if options.output is not None:
+            raise ValueError("--output belongs to ONNX files; digits has one output")
         return zoo.digits()
     return from_onnx(options.model, output=options.output)
 

@@ -12,42 +12,79 @@
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
-// Index of the source coordinate that output coordinate o reads through tap t, or -1.
+// Source coordinate that output coordinate o reads through tap t, or -1. Away from the borders every
+// tap is there and stands at its own place.
 inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
-  for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i)
+  const std::int64_t begin = taps.begin[o], end = taps.begin[o + 1];
+  if (begin + t < end && taps.tap[begin + t] == t) return taps.source[begin + t];
+  for (std::int64_t i = begin; i < end; ++i)
     if (taps.tap[i] == t) return taps.source[i];
   return -1;
 }
 
-inline std::int64_t source_pixel(const PartitionArgs& args, std::int64_t p, std::int64_t tap) {
-  if (args.x.begin == nullptr) return p;
-  const std::int64_t y = source_of(args.y, p / args.out_width, tap / args.kernel_width);
-  const std::int64_t x = source_of(args.x, p % args.out_width, tap % args.kernel_width);
-  return y < 0 || x < 0 ? -1 : y * args.source_width + x;
+// The tile's output pixels, one per lane.
+struct LanePixels {
+  std::int32_t y[kPanelLanes], x[kPanelLanes];
+};
+inline LanePixels lane_pixels(const PartitionArgs& args) {
+  LanePixels lanes{};
+  std::int64_t y = args.p0 / args.out_width, x = args.p0 % args.out_width;
+  for (std::int64_t lane = 0; lane < args.count; ++lane) {
+    lanes.y[lane] = static_cast<std::int32_t>(y);
+    lanes.x[lane] = static_cast<std::int32_t>(x);
+    if (++x == args.out_width) {
+      x = 0;
+      ++y;
+    }
+  }
+  return lanes;
 }
 
-enum class Part { all, positive, negative };
+constexpr float kZeros[kPanelRows] = {};
+
+// For every lane, where its source pixel of one tap begins, channel c0; zeros in the padding.
+inline void find_sources(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+                         std::int64_t tap, std::int64_t c0, const float** from) {
+  const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
+  std::int64_t row = -1, sy = -1;
+  for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) {
+    from[lane] = kZeros;
+    if (lane >= args.count) continue;
+    std::int64_t pixel = args.p0 + lane;
+    if (args.x.begin != nullptr) {
+      if (lanes.y[lane] != row) {
+        row = lanes.y[lane];
+        sy = source_of(args.y, row, ky);
+      }
+      const std::int64_t sx = sy < 0 ? -1 : source_of(args.x, lanes.x[lane], kx);
+      if (sx < 0) continue;
+      pixel = sy * args.source_width + sx;
+    }
+    from[lane] = source + pixel * args.source_stride + c0;
+  }
+}
 
 // Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane].
-template <Part kPart>
-inline void copy_panel(const PartitionArgs& args, const float* source, std::int64_t r0,
-                       std::int64_t r1, float* panel) {
-  for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) {
-    std::int64_t r = r0;
-    while (r < r1) {
-      const std::int64_t tap = r / args.channels, c0 = r % args.channels;
-      const std::int64_t count = args.channels - c0 < r1 - r ? args.channels - c0 : r1 - r;
-      const std::int64_t pixel = lane < args.count ? source_pixel(args, args.p0 + lane, tap) : -1;
-      float* to = panel + (r - r0) * kPanelLanes + lane;
-      const float* from = source + pixel * args.source_stride + c0;
-      for (std::int64_t c = 0; c < count; ++c) {
-        float value = pixel < 0 ? 0.0f : from[c];
-        if (kPart == Part::positive) value = value < 0 ? 0.0f : value;
-        if (kPart == Part::negative) value = value < 0 ? value : 0.0f;
-        to[c * kPanelLanes] = value;
-      }
-      r += count;
-    }
+inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+                       std::int64_t r0, std::int64_t r1, float* panel) {
+  std::int64_t r = r0;
+  while (r < r1) {
+    const std::int64_t c0 = r % args.channels;
+    const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
+    const float* from[kPanelLanes];
+    find_sources(args, lanes, source, r / args.channels, c0, from);
+    for (std::int64_t c = 0; c < count; ++c, panel += kPanelLanes)
+      for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) panel[lane] = from[lane][c];
+    r += count;
+  }
+}
+
+// Leaves the positive values in `panel` and moves the negative ones to `negative`.
+inline void split_panel(float* panel, float* negative, std::int64_t rows) {
+  for (std::int64_t i = 0; i < rows * kPanelLanes; i += Vec::kWidth) {
+    const Vec v = Vec::load(panel + i);
+    positive_bits(v).store(panel + i);
+    negative_bits(v).store(negative + i);
   }
 }
 
@@ -138,6 +175,7 @@ void partition(const PartitionArgs& args) noexcept {
   float* panel_b = panel_a + kPanelRows * kPanelLanes;
   float* plus = panel_b + kPanelRows * kPanelLanes;
   float* minus = plus + 2 * pairs * kPanelLanes;
+  const LanePixels lanes = lane_pixels(args);
   const Vec zero = Vec::broadcast(0);
   float* sum = minus + 2 * pairs * kPanelLanes;
   for (float* p = plus; p < sum + 2 * pairs * kPanelLanes; p += Vec::kWidth) zero.store(p);
@@ -146,13 +184,9 @@ void partition(const PartitionArgs& args) noexcept {
     const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
     const bool split = kMode == Mode::split_product;
     const bool whole = !split || args.nonnegative;
-    if (whole) {
-      copy_panel<Part::all>(args, args.a, r0, r1, panel_a);
-    } else {
-      copy_panel<Part::positive>(args, args.a, r0, r1, panel_a);
-      copy_panel<Part::negative>(args, args.a, r0, r1, panel_b);
-    }
-    if (!split) copy_panel<Part::all>(args, args.b, r0, r1, panel_b);
+    copy_panel(args, lanes, args.a, r0, r1, panel_a);
+    if (!split) copy_panel(args, lanes, args.b, r0, r1, panel_b);
+    if (!whole) split_panel(panel_a, panel_b, r1 - r0);
     for (std::int64_t q = 0; q < pairs; ++q) {
       const std::int32_t* group = args.group + (k * pairs + q) * 5;
       float* p = plus + 2 * q * kPanelLanes;
