@@ -1,4 +1,4 @@
-"""Test cases and oracle rules as relprop's own objects, at the level where the ISA can be chosen."""
+"""Test cases and oracle rules as the engine's objects, where the ISA can be chosen."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def network_plan(
     shape: tuple[int, ...] | None = None,
     norm: oracle.Rule = NORM,
 ) -> tuple[_core.Model, _core.Plan]:
-    """The model of an ONNX file and a plan in which linear layers follow rules, as in the oracle."""
+    """The model of an ONNX file, and its plan with the rules given as to the oracle."""
     built = load(model).build(shape, output)
     linear = {"dense": "Dense", "conv": "Conv", "conv_transpose": "ConvTranspose"}
     linear["batch_norm"] = "Affine"

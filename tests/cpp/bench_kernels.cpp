@@ -75,10 +75,10 @@ struct Layer {
   const char* name;
   std::int64_t channels, outputs, size, rows;  // rows: of the image that are computed
 };
-constexpr Layer kLayers[] = {{"conv1_2 64x224", 64, 64, 224, 16},
-                             {"conv2_2 128x112", 128, 128, 112, 16},
-                             {"conv3_2 256x56", 256, 256, 56, 20},
-                             {"conv4_2 512x28", 512, 512, 28, 18},
+constexpr Layer kLayers[] = {{"conv1_2 64x224", 64, 64, 224, 4},
+                             {"conv2_2 128x112", 128, 128, 112, 4},
+                             {"conv3_2 256x56", 256, 256, 56, 4},
+                             {"conv4_2 512x28", 512, 512, 28, 9},
                              {"conv5_2 512x14", 512, 512, 14, 14}};
 
 // Pixels of one call, as the plan cuts them: both sums of a tile stay in L2.
@@ -94,7 +94,8 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   const Geometry& s = c.shape;
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::size_t n = c.a.size();
-  std::vector<float> value_a(n), value_b(n), first(1 << 16), second(1 << 16);
+  AlignedFloats value_a(c.a.size()), value_b(c.a.size());
+  AlignedFloats first(1 << 16), second(1 << 16);
   std::vector<std::uint8_t> index(n), count(n);
   const SkipWeights packed = pack_skip(c.view(), kernels.lane_block, kernels.vector_width);
   ListArgs list{};
@@ -177,8 +178,8 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
 void report(const char* kernel, const Case& c, const char* layer, const char* mode, Result r,
             double peak) {
   const double rate = 2 * r.multiply_adds / r.seconds / 1e9;
-  std::printf("%-9s %-16s %-24s density %4.2f  %8.2f ms %7.1f GFLOP/s  share %4.2f\n", kernel, layer,
-              mode, c.fill.density, r.seconds * 1e3, rate, peak > 0 ? rate / peak : 0.0);
+  std::printf("%-9s %-16s %-24s density %4.2f  %8.2f ms %7.1f GFLOP/s  share %4.2f\n", kernel,
+              layer, mode, c.fill.density, r.seconds * 1e3, rate, peak > 0 ? rate / peak : 0.0);
   std::fflush(stdout);
 }
 
@@ -200,7 +201,7 @@ int main(int argc, char** argv) {
   for (Isa candidate : available_isas())
     if (argc > 1 && std::strcmp(argv[1], isa_name(candidate)) == 0) isa = candidate;
   const char* only = argc > 2 ? argv[2] : "";
-  const int repetitions = argc > 3 ? std::atoi(argv[3]) : 5;
+  const int repetitions = argc > 3 ? std::atoi(argv[3]) : 25;
   const char* layers = argc > 4 ? argv[4] : "";
   const Kernels& kernels = kernels_for(isa);
   std::printf("%s, peak of fused multiply-adds %.1f GFLOP/s\n", kernels.name, fma_peak(isa));

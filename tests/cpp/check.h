@@ -48,7 +48,7 @@ inline std::string show(const std::vector<float>& got, const std::vector<float>&
 
 #define CHECK(condition) \
   ((condition) ? void() : check::fail(__FILE__, __LINE__, "failed: " #condition))
-#define CHECK_EQUAL(got, wanted)                                         \
-  (check::first_difference(got, wanted) < 0                              \
-       ? void()                                                          \
+#define CHECK_EQUAL(got, wanted)            \
+  (check::first_difference(got, wanted) < 0 \
+       ? void()                             \
        : check::fail(__FILE__, __LINE__, #got ": " + check::show(got, wanted)))

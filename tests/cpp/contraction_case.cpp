@@ -26,6 +26,19 @@ struct Guarded {
   }
 };
 
+struct Results {
+  Guarded first, second, sum;
+  explicit Results(std::int64_t n) : first(n), second(n), sum(n) {}
+  Sums take() { return {first.take(), second.take(), sum.take()}; }
+};
+
+void copy_sums(Mode mode, const Sums& from, std::int64_t i, std::int64_t n, Sums& to,
+               std::int64_t at) {
+  std::copy_n(from.first.begin() + i, n, to.first.begin() + at);
+  if (has_second(mode)) std::copy_n(from.second.begin() + i, n, to.second.begin() + at);
+  if (has_sum(mode)) std::copy_n(from.sum.begin() + i, n, to.sum.begin() + at);
+}
+
 float make_value(Random& random, Fill fill) {
   if (random.unit() >= fill.density) return 0.0f;
   if (fill.integers) {
@@ -87,17 +100,17 @@ void skip_tile(const Case& c, const Kernels& kernels, SkipArgs args, std::int64_
                Sums& sums) {
   const std::int64_t width = args.m1 - args.m0, columns = args.x1 - args.x0;
   const std::int64_t pixels = (args.y1 - args.y0) * columns;
-  Guarded first(pixels * width), second(pixels * width);
-  args.first = first.get() - args.m0;
-  args.second = has_second(c.mode) ? second.get() - args.m0 : nullptr;
+  Results results(pixels * width);
+  args.first = results.first.get() - args.m0;
+  args.second = has_second(c.mode) ? results.second.get() - args.m0 : nullptr;
+  args.sum = has_sum(c.mode) ? results.sum.get() - args.m0 : nullptr;
   args.out_stride = width;
   kernels.skip[static_cast<int>(c.mode)](args);
-  const std::vector<float> p = first.take(), m = second.take();
+  const Sums tile = results.take();
   for (std::int64_t i = 0; i < pixels; ++i) {
     const std::int64_t y = args.y0 + i / columns, x = args.x0 + i % columns;
     const std::int64_t at = (y * c.out_width + x) * c.results() + group * c.shape.outputs + args.m0;
-    std::copy_n(p.begin() + i * width, width, sums.first.begin() + at);
-    if (has_second(c.mode)) std::copy_n(m.begin() + i * width, width, sums.second.begin() + at);
+    copy_sums(c.mode, tile, i * width, width, sums, at);
   }
 }
 
@@ -105,7 +118,8 @@ AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 
 Sums empty_sums(const Case& c) {
   const std::size_t n = static_cast<std::size_t>(c.out_pixels() * c.results());
-  return {std::vector<float>(n), std::vector<float>(has_second(c.mode) ? n : 0)};
+  return {std::vector<float>(n), std::vector<float>(has_second(c.mode) ? n : 0),
+          std::vector<float>(has_sum(c.mode) ? n : 0)};
 }
 
 double positive(double v) { return v < 0 ? 0 : v; }  // keeps NaN
@@ -156,16 +170,17 @@ WeightView Case::view() const {
 std::string Case::name() const {
   const Geometry& s = shape;
   char text[240];
-  std::snprintf(text, sizeof text,
-                "%s groups %lld channels %lld outputs %lld source %lldx%lld kernel %lld stride %lld "
-                "dilation %lld pad %lld%s%s density %g%s%s",
-                kModeNames[static_cast<int>(mode)], static_cast<long long>(s.groups),
-                static_cast<long long>(s.channels), static_cast<long long>(s.outputs),
-                static_cast<long long>(s.height), static_cast<long long>(s.width),
-                static_cast<long long>(s.kernel), static_cast<long long>(s.stride),
-                static_cast<long long>(s.dilation), static_cast<long long>(s.pad),
-                s.transposed ? " transposed" : "", s.pointwise ? " pointwise" : "", fill.density,
-                fill.integers ? " integers" : "", fill.nonnegative ? " nonnegative" : "");
+  std::snprintf(
+      text, sizeof text,
+      "%s groups %lld channels %lld outputs %lld source %lldx%lld kernel %lld stride %lld "
+      "dilation %lld pad %lld%s%s density %g%s%s",
+      kModeNames[static_cast<int>(mode)], static_cast<long long>(s.groups),
+      static_cast<long long>(s.channels), static_cast<long long>(s.outputs),
+      static_cast<long long>(s.height), static_cast<long long>(s.width),
+      static_cast<long long>(s.kernel), static_cast<long long>(s.stride),
+      static_cast<long long>(s.dilation), static_cast<long long>(s.pad),
+      s.transposed ? " transposed" : "", s.pointwise ? " pointwise" : "", fill.density,
+      fill.integers ? " integers" : "", fill.nonnegative ? " nonnegative" : "");
   return text;
 }
 
@@ -180,8 +195,8 @@ Sums by_definition(const Case& c) {
       for (std::int32_t i = c.y.begin[oy]; i < c.y.begin[oy + 1]; ++i)
         for (std::int32_t k = c.x.begin[ox]; k < c.x.begin[ox + 1]; ++k)
           for (std::int64_t channel = 0; channel < s.channels; ++channel) {
-            const std::int64_t at = (c.y.source[i] * s.width + c.x.source[k]) * c.sources() +
-                                    g * s.channels + channel;
+            const std::int64_t at =
+                (c.y.source[i] * s.width + c.x.source[k]) * c.sources() + g * s.channels + channel;
             const double v = w.at(g, j % s.outputs, channel, c.y.tap[i] * s.kernel + c.x.tap[k]);
             const double a = c.a[at], b = c.b.empty() ? 0 : c.b[at];
             switch (c.mode) {
@@ -203,6 +218,7 @@ Sums by_definition(const Case& c) {
           }
       sums.first[p * c.results() + j] = static_cast<float>(first);
       if (has_second(c.mode)) sums.second[p * c.results() + j] = static_cast<float>(second);
+      if (has_sum(c.mode)) sums.sum[p * c.results() + j] = static_cast<float>(first + second);
     }
   return sums;
 }
@@ -270,19 +286,17 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
       args.weight = weights.weight.data();
       args.group = weights.group.data();
       args.outputs = s.outputs;
-      Guarded first(args.count * s.outputs), second(args.count * s.outputs);
-      args.first = first.get();
-      args.second = has_second(c.mode) ? second.get() : nullptr;
+      Results results(args.count * s.outputs);
+      args.first = results.first.get();
+      args.second = has_second(c.mode) ? results.second.get() : nullptr;
+      args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
       args.out_stride = s.outputs;
       args.scratch = const_cast<float*>(scratch.data());
       kernels.partition[static_cast<int>(c.mode)](args);
-      const std::vector<float> p = first.take(), m = second.take();
-      for (std::int64_t i = 0; i < args.count; ++i) {
-        const std::int64_t at = (p0 + i) * c.results() + g * s.outputs;
-        std::copy_n(p.begin() + i * s.outputs, s.outputs, sums.first.begin() + at);
-        if (has_second(c.mode))
-          std::copy_n(m.begin() + i * s.outputs, s.outputs, sums.second.begin() + at);
-      }
+      const Sums tile = results.take();
+      for (std::int64_t i = 0; i < args.count; ++i)
+        copy_sums(c.mode, tile, i * s.outputs, s.outputs, sums,
+                  (p0 + i) * c.results() + g * s.outputs);
     }
   }
   return sums;
@@ -292,7 +306,7 @@ Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const AlignedFloats packed = pack_depthwise(c.view());
   const std::vector<float> weight(packed.data(), packed.data() + packed.size());
   const std::int64_t step = rows ? rows : c.out_height, row = c.out_width * c.results();
-  Sums sums;
+  Sums sums = empty_sums(c);
   for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
     DepthwiseArgs args{};
     args.a = c.a.data();
@@ -306,13 +320,13 @@ Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
     args.y0 = y0;
     args.y1 = std::min(y0 + step, c.out_height);
     args.weight = weight.data();
-    Guarded first((args.y1 - y0) * row), second((args.y1 - y0) * row);
-    args.first = first.get();
-    args.second = has_second(c.mode) ? second.get() : nullptr;
+    const std::int64_t values = (args.y1 - y0) * row;
+    Results results(values);
+    args.first = results.first.get();
+    args.second = has_second(c.mode) ? results.second.get() : nullptr;
+    args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
     kernels.depthwise[static_cast<int>(c.mode)](args);
-    const std::vector<float> p = first.take(), m = second.take();
-    sums.first.insert(sums.first.end(), p.begin(), p.end());
-    if (has_second(c.mode)) sums.second.insert(sums.second.end(), m.begin(), m.end());
+    copy_sums(c.mode, results.take(), 0, values, sums, y0 * row);
   }
   return sums;
 }

@@ -44,7 +44,7 @@ struct Fill {
 };
 
 struct Sums {
-  std::vector<float> first, second;
+  std::vector<float> first, second, sum;  // second and sum only where the mode has them
 };
 
 struct Case {

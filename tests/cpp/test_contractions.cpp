@@ -28,6 +28,7 @@ void check_run(const Case& c, const Sums& wanted, const Kernels& kernels, const 
   const Sums got = run(c, kernels);
   CHECK_EQUAL(got.first, wanted.first);
   CHECK_EQUAL(got.second, wanted.second);
+  CHECK_EQUAL(got.sum, wanted.sum);
 }
 
 void check_case(const Case& c) {
@@ -102,14 +103,16 @@ void test_depthwise() {
 }
 
 bool same(const Sums& a, const Sums& b) {
-  return check::same_bits(a.first, b.first) && check::same_bits(a.second, b.second);
+  return check::same_bits(a.first, b.first) && check::same_bits(a.second, b.second) &&
+         check::same_bits(a.sum, b.sum);
 }
 
 // Real data: an output must have the same bits however the work is cut.
 void test_tiling(const Kernels& kernels) {
   const Geometry geometries[] = {
-      {1, 45, 150, 7, 37, 3, 1, 1, 1}, {2, 70, 37, 6, 9, 3, 2, 1, 1},    {1, 3, 70, 9, 21, 7, 1, 1, 3},
-      {1, 40, 19, 9, 9, 2, 2, 1, 0, true}, {1, 37, 70, 8, 8, 1, 1, 1, 0}, {1, 40, 70, 5, 40, 5, 1, 1, 2},
+      {1, 45, 150, 7, 37, 3, 1, 1, 1}, {2, 70, 37, 6, 9, 3, 2, 1, 1},
+      {1, 3, 70, 9, 21, 7, 1, 1, 3},   {1, 40, 19, 9, 9, 2, 2, 1, 0, true},
+      {1, 37, 70, 8, 8, 1, 1, 1, 0},   {1, 40, 70, 5, 40, 5, 1, 1, 2},
   };
   for (const Geometry& g : geometries)
     for (Mode mode : kAllModes)
@@ -147,6 +150,7 @@ void test_part_of_block(const Kernels& kernels) {
         if (i % c.results() >= end) continue;
         CHECK(part.first[i] == whole.first[i]);
         if (has_second(mode)) CHECK(part.second[i] == whole.second[i]);
+        if (has_sum(mode)) CHECK(part.sum[i] == whole.sum[i]);
       }
     }
   }

@@ -45,7 +45,8 @@ Floats reals(Random& random, std::int64_t n) {
 
 // |a - b| <= roundings 2^-24 |b| + smallest normal: each rounding of a chain of multiplications,
 // divisions and additions of one sign adds 2^-24 at most; one more for the reference's own.
-void check_close(const Floats& got, const Floats& wanted, int roundings, const char* file, int line) {
+void check_close(const Floats& got, const Floats& wanted, int roundings, const char* file,
+                 int line) {
   for (std::size_t i = 0; i < got.size(); ++i) {
     const float a = got[i], b = wanted[i];
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
@@ -196,8 +197,8 @@ void test_map_by_hand(const Kernels& kernels) {
   // gamma = 1: z > 0 has D = z + z+, z < 0 has D = z + z-.
   MapArgs gamma = map_args(Map::gamma, 0);
   gamma.gamma = 1;
-  const Mapped g = run_map(kernels, gamma, {1, 1, 1, 1, 1}, {1, -1, 0, -0.0f, kNan}, {3, 1, 2, 2, 2},
-                           {-2, -3, -2, -2, -2});
+  const Mapped g = run_map(kernels, gamma, {1, 1, 1, 1, 1}, {1, -1, 0, -0.0f, kNan},
+                           {3, 1, 2, 2, 2}, {-2, -3, -2, -2, -2});
   CHECK_EQUAL(g.plus, (Floats{0.5f, -0.25f, 0, 0, kNan}));
   CHECK_EQUAL(g.minus, (Floats{0.25f, -0.5f, 0, 0, kNan}));
 }
@@ -241,13 +242,14 @@ struct Finished {
 };
 
 Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std::int64_t channels,
-                    const Floats& first, const Floats* second, const Floats* bias, bool all) {
+                    const Floats& first, const Floats* second, const Floats* sum,
+                    const Floats* bias, bool all) {
   const std::size_t n = first.size();
   Finished out{Floats(n), Floats(all ? n : 0), Floats(all ? n : 0), Floats(all ? n : 0)};
   const float* b = bias ? bias->data() : nullptr;
-  kernels.finish({first.data(), second ? second->data() : nullptr, pixels, channels, b, b, b, b,
-                  tail, tail == Tail::clip ? -1.0f : 0.25f, 6, out.y.data(),
-                  all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
+  kernels.finish({first.data(), second ? second->data() : nullptr, sum ? sum->data() : nullptr,
+                  pixels, channels, b, b, b, b, tail, tail == Tail::clip ? -1.0f : 0.25f, 6,
+                  out.y.data(), all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
                   all ? out.zn.data() : nullptr});
   return out;
 }
@@ -255,19 +257,21 @@ Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std:
 void test_finish(const Kernels& kernels, const Kernels& reference) {
   for (std::int64_t channels : kSizes)
     for (Tail tail : kTails)
-      for (int options = 0; options < 8; ++options) {
+      for (int options = 0; options < 16; ++options) {
         const std::int64_t pixels = 3;
         Random random(size(channels) + 300);
         Floats p = integers(random, pixels * channels);
         const Floats m = integers(random, pixels * channels), bias = integers(random, channels);
+        const Floats sums = integers(random, pixels * channels);
         if (channels > 0) p.back() = kNan;
+        const Floats* sum = options & 8 ? &sums : nullptr;
         const Floats* second = options & 1 ? &m : nullptr;
         const Floats* b = options & 2 ? &bias : nullptr;
         name(kernels, "finish", channels);
-        const Finished got =
-            run_finish(kernels, tail, pixels, channels, p, second, b, (options & 4) != 0);
-        const Finished wanted =
-            run_finish(reference, tail, pixels, channels, p, second, b, (options & 4) != 0);
+        const auto run = [&](const Kernels& k) {
+          return run_finish(k, tail, pixels, channels, p, second, sum, b, (options & 4) != 0);
+        };
+        const Finished got = run(kernels), wanted = run(reference);
         CHECK_EQUAL(got.y, wanted.y);
         CHECK_EQUAL(got.z, wanted.z);
         CHECK_EQUAL(got.zp, wanted.zp);
@@ -275,7 +279,9 @@ void test_finish(const Kernels& kernels, const Kernels& reference) {
       }
   name(kernels, "finish by hand", 5);
   const Floats p{-8, -0.0f, 4, 9, kNan};
-  const auto y = [&](Tail tail) { return run_finish(kernels, tail, 1, 5, p, nullptr, nullptr, false).y; };
+  const auto y = [&](Tail tail) {
+    return run_finish(kernels, tail, 1, 5, p, nullptr, nullptr, nullptr, false).y;
+  };
   CHECK_EQUAL(y(Tail::none), p);
   CHECK_EQUAL(y(Tail::relu), (Floats{0, 0, 4, 9, kNan}));
   CHECK_EQUAL(y(Tail::leaky_relu), (Floats{-2, 0, 4, 9, kNan}));

@@ -1,7 +1,7 @@
 // Loops over flat arrays: the ends of forward and backward products, and what lies between them.
 
-// f(offset, load, store) over n values, whole vectors first; the last call handles what is left with
-// partial loads and stores, so every value goes through the same arithmetic.
+// f(offset, load, store) over n values, whole vectors first; the last call handles what is left
+// with partial loads and stores, so every value goes through the same arithmetic.
 struct WholeVec {
   Vec operator()(const float* p) const { return Vec::load(p); }
   void operator()(Vec v, float* p) const { v.store(p); }
@@ -19,9 +19,7 @@ inline void for_vectors(std::int64_t n, F f) {
 }
 
 // st(z) = z + eps sign(z), sign(0) = +1 (also for -0).
-inline Vec stabilized(Vec z, Vec eps) {
-  return select(z < Vec::broadcast(0), z - eps, z + eps);
-}
+inline Vec stabilized(Vec z, Vec eps) { return select(z < Vec::broadcast(0), z - eps, z + eps); }
 
 inline Vec apply_tail(Tail tail, Vec a, Vec b, Vec v) {
   const Vec zero = Vec::broadcast(0);
@@ -60,8 +58,8 @@ struct MapConstants {
   Vec alpha, beta, gamma, eps;
 };
 
-// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0. Where z is neither,
-// both are z itself: 0, or NaN.
+// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0. Where z is
+// neither, both are z itself: 0, or NaN.
 template <class Mem>
 inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i, Mem mem) {
   const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
@@ -160,17 +158,4 @@ void scale_shift(const ScaleShiftArgs& args) noexcept {
       const Vec shift = args.shift ? mem(args.shift + c) : zero;
       mem(fma(mem(args.x + p * args.channels + c), scale, shift), args.y + p * args.channels + c);
     });
-}
-
-// Tiles keep both the read and the written lines in L1.
-void transpose(const TransposeArgs& args) noexcept {
-  constexpr std::int64_t kTile = 32;
-  for (std::int64_t r0 = 0; r0 < args.rows; r0 += kTile)
-    for (std::int64_t c0 = 0; c0 < args.columns; c0 += kTile) {
-      const std::int64_t r1 = r0 + kTile < args.rows ? r0 + kTile : args.rows;
-      const std::int64_t c1 = c0 + kTile < args.columns ? c0 + kTile : args.columns;
-      for (std::int64_t c = c0; c < c1; ++c)
-        for (std::int64_t r = r0; r < r1; ++r)
-          args.y[c * args.rows + r] = args.x[r * args.columns + c];
-    }
 }

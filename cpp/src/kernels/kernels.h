@@ -26,9 +26,9 @@ struct AxisTaps {
 //   split_weight   first  = sum max(w, 0) a           second = sum min(w, 0) a
 //   blend          first  = sum w (w >= 0 ? a : b)
 //   blend_both     first  as blend                    second = sum w (w >= 0 ? b : a)
-// split_product also gives sum = first + second, the layer's plain product, where it is wanted. It is
-// added up block by block: first and second grow with the number of inputs and cancel, so their final
-// difference would carry ten times the rounding error of a plain sum over 512 3x3 channels.
+// split_product also gives sum = first + second, the layer's plain product, where it is wanted. It
+// is added up block by block: first and second grow with the number of inputs and cancel, so their
+// final difference would carry ten times the rounding error of a plain sum over 512 3x3 channels.
 // Forward products that feed a rule are split_product; the backward product of a rule is blend with
 // a = s+, b = s- where the layer's input is known to be non-negative, blend_both otherwise.
 enum class Mode { plain, split_product, split_weight, blend, blend_both };
@@ -39,7 +39,8 @@ constexpr bool has_second(Mode mode) {
 constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
 constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
 
-// Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in L1.
+// Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in
+// L1.
 inline constexpr int kListBlock = 32;
 
 // Lists the non-zero entries of each point: an entry is kept where a != 0 or (b given and) b != 0.
@@ -47,40 +48,40 @@ inline constexpr int kListBlock = 32;
 // by_sign puts the entries with a > 0 first and those with a < 0 after them (split_product);
 // otherwise all entries count as the first kind.
 struct ListArgs {
-  const float* a;            // (points, groups * channels)
-  const float* b;            // the same or null
+  const float* a;  // (points, groups * channels)
+  const float* b;  // the same or null
   std::int64_t points;
   std::int64_t groups;
-  std::int64_t channels;     // per group
+  std::int64_t channels;  // per group
   bool by_sign;
-  float* value_a;            // (points, groups * channels)
-  float* value_b;            // the same; null if b is
-  std::uint8_t* index;       // (points, groups * channels): channel within the block
-  std::uint8_t* count;       // (points, groups, ceil(channels / kListBlock), 2)
+  float* value_a;       // (points, groups * channels)
+  float* value_b;       // the same; null if b is
+  std::uint8_t* index;  // (points, groups * channels): channel within the block
+  std::uint8_t* count;  // (points, groups, ceil(channels / kListBlock), 2)
 };
 
 // Zero-skipping contraction of one sample and one group, lanes over output channels.
 // Computes output rows [y0, y1), columns [x0, x1), and writes (not adds) first and second.
 struct SkipArgs {
-  const float* value_a;      // the sample's lists, at the group's first channel
+  const float* value_a;  // the sample's lists, at the group's first channel
   const float* value_b;
   const std::uint8_t* index;
-  const std::uint8_t* count; // at the group's first block
-  std::int64_t list_stride;  // groups * channels
-  std::int64_t count_stride; // groups * blocks * 2
-  std::int64_t channels;     // source channels of the group
+  const std::uint8_t* count;  // at the group's first block
+  std::int64_t list_stride;   // groups * channels
+  std::int64_t count_stride;  // groups * blocks * 2
+  std::int64_t channels;      // source channels of the group
   std::int64_t source_width;
   std::int64_t kernel_height, kernel_width;
-  AxisTaps y, x;             // x.begin null: pointwise, output pixel (0, x) reads source pixel x
+  AxisTaps y, x;  // x.begin null: pointwise, output pixel (0, x) reads source pixel x
   std::int64_t y0, y1, x0, x1;
-  const float* weight;       // packed: see pack_skip in src/pack.h; at output channel 0 of the group
-  std::int64_t outputs;      // output channels of the group
-  std::int64_t m0, m1;       // output channels to compute; m0 is a multiple of lane_block
+  const float* weight;   // packed: see pack_skip in src/pack.h; at output channel 0 of the group
+  std::int64_t outputs;  // output channels of the group
+  std::int64_t m0, m1;   // output channels to compute; m0 is a multiple of lane_block
   // Output pixel (y, x) of the call, relative to (y0, x0), channel m:
   //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
   float* first;
-  float* second;             // null unless has_second(mode)
-  float* sum;                // split_product: first + second; may be null
+  float* second;  // null unless has_second(mode)
+  float* sum;     // split_product: first + second; may be null
   std::int64_t out_stride;
 };
 
@@ -88,14 +89,14 @@ struct SkipArgs {
 // Supports split_product, blend and blend_both. Output pixels [p0, p0 + count) in row-major order,
 // count <= Kernels::panel_lanes. Writes first[(p - p0) * out_stride + m].
 struct PartitionArgs {
-  const float* a;            // the sample, channels last, at the group's first channel
-  const float* b;            // blend modes
-  std::int64_t source_stride;    // channels of a source pixel, all groups
+  const float* a;              // the sample, channels last, at the group's first channel
+  const float* b;              // blend modes
+  std::int64_t source_stride;  // channels of a source pixel, all groups
   std::int64_t source_width;
-  std::int64_t channels;         // of the group
-  bool nonnegative;          // split_product: a >= 0 everywhere; otherwise a is split by sign too
+  std::int64_t channels;  // of the group
+  bool nonnegative;       // split_product: a >= 0 everywhere; otherwise a is split by sign too
   std::int64_t kernel_height, kernel_width;
-  AxisTaps y, x;             // x.begin null: pointwise
+  AxisTaps y, x;  // x.begin null: pointwise
   std::int64_t out_width;
   std::int64_t p0, count;
   // Rows r = tap * channels + channel in blocks of kPanelRows. For every block and pair of outputs
@@ -109,30 +110,31 @@ struct PartitionArgs {
   std::int64_t outputs;
   float* first;
   float* second;
-  float* sum;                // as in SkipArgs
+  float* sum;  // as in SkipArgs
   std::int64_t out_stride;
-  float* scratch;            // partition_scratch(outputs, panel_lanes) floats, 64-byte aligned
+  float* scratch;  // partition_scratch(outputs, panel_lanes) floats, 64-byte aligned
 };
 inline constexpr int kPanelRows = 128;
-// Two panels (a and b, or a+ and a-) and three accumulator rows per output, outputs rounded up to 2.
+// Two panels (a and b, or a+ and a-) and three accumulator rows per output, outputs rounded up
+// to 2.
 constexpr std::int64_t partition_scratch(std::int64_t outputs, std::int64_t panel_lanes) {
   return (2 * kPanelRows + 3 * ((outputs + 1) / 2 * 2)) * panel_lanes;
 }
 
 // Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
 struct DepthwiseArgs {
-  const float* a;            // one sample, (pixels, channels)
+  const float* a;  // one sample, (pixels, channels)
   const float* b;
   std::int64_t channels;
   std::int64_t source_width;
   std::int64_t kernel_width;
   AxisTaps y, x;
   std::int64_t out_width;
-  std::int64_t y0, y1;       // rows to compute; first[((y - y0) * out_width + x) * channels + c]
-  const float* weight;       // (taps, channels)
+  std::int64_t y0, y1;  // rows to compute; first[((y - y0) * out_width + x) * channels + c]
+  const float* weight;  // (taps, channels)
   float* first;
   float* second;
-  float* sum;                // as in SkipArgs
+  float* sum;  // as in SkipArgs
 };
 
 // Activations that are cheap enough to ride on the end of a product.
@@ -150,7 +152,7 @@ struct FinishArgs {
   std::int64_t pixels, channels;
   const float *bias, *bias_z, *bias_p, *bias_n;  // per channel
   Tail tail;
-  float tail_a, tail_b;      // leaky_relu: slope; clip: bounds
+  float tail_a, tail_b;  // leaky_relu: slope; clip: bounds
   float *y, *z, *zp, *zn;
 };
 
@@ -168,21 +170,21 @@ struct MapArgs {
   const float *r, *z, *zp, *zn;
   float alpha, beta, gamma, eps;
   float* s_plus;
-  float* s_minus;            // null where the map has none
+  float* s_minus;  // null where the map has none
   std::int64_t n;
 };
 
 // End of a backward product: (P, M) -> R at the layer's input, elementwise over n values.
 enum class Tie {
-  copy,        // R = P                                     gradient, w^2, flat
-  times_x,     // R = x P                                   epsilon, blend with x >= 0
-  by_sign,     // R = max(x, 0) P + min(x, 0) M             blend_both
-  box,         // R = (x - low) P + (x - high) M            z^B
+  copy,     // R = P                                     gradient, w^2, flat
+  times_x,  // R = x P                                   epsilon, blend with x >= 0
+  by_sign,  // R = max(x, 0) P + min(x, 0) M             blend_both
+  box,      // R = (x - low) P + (x - high) M            z^B
 };
 struct TieArgs {
   Tie tie;
   const float *first, *second, *x, *low, *high;
-  bool accumulate;           // r += instead of r =
+  bool accumulate;  // r += instead of r =
   float* r;
   std::int64_t n;
 };
@@ -205,11 +207,12 @@ struct PoolArgs {
   const float* x;
   std::int64_t channels, source_width, out_width, y0, y1;
   AxisTaps y_taps, x_taps;
-  const float* inverse_count;   // average: per output pixel (whole sample, index y * out_width + x)
-  float* y;                     // rows relative to y0
-  std::int32_t* winner;         // max; rows relative to y0
+  const float* inverse_count;  // average: per output pixel (whole sample, index y * out_width + x)
+  float* y;                    // rows relative to y0
+  std::int32_t* winner;        // max; rows relative to y0
 };
-// Backward of max pooling for channels [c0, c1) of one sample: r_in[winner] += r_out. r_in was zeroed.
+// Backward of max pooling for channels [c0, c1) of one sample: r_in[winner] += r_out. r_in was
+// zeroed.
 struct UnpoolArgs {
   const float* r_out;
   const std::int32_t* winner;
@@ -222,8 +225,8 @@ struct UnpoolAverageArgs {
   const float* s;
   std::int64_t channels, source_width, out_width, y0, y1;
   AxisTaps y_taps, x_taps;
-  const float* inverse_count;   // per source pixel
-  float* out;                   // rows relative to y0
+  const float* inverse_count;  // per source pixel
+  float* out;                  // rows relative to y0
 };
 
 // y = a + b, n values. y may alias a or b.
@@ -247,9 +250,9 @@ struct TransposeArgs {
 
 struct Kernels {
   const char* name;
-  int vector_width;     // floats
-  int lane_block;       // output channels that one zero-skipping block holds; a multiple of vector_width
-  int panel_lanes;      // output pixels of one sign-partitioned call; a multiple of vector_width
+  int vector_width;  // floats
+  int lane_block;  // output channels that one zero-skipping block holds; a multiple of vector_width
+  int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;            // indexed by Mode
   void (*partition[kModes])(const PartitionArgs&) noexcept;  // null for plain and split_weight

@@ -7,16 +7,34 @@
 
 // Loops over registers only pay if they dissolve into the loop around them.
 #define RELPROP_INLINE inline __attribute__((always_inline))
+#define RELPROP_INLINED __attribute__((always_inline))  // behind the parameters of a lambda
 
 namespace relprop::RELPROP_ISA {
 namespace {
 
+// f(0) ... f(kCount - 1) with constants as arguments. A loop that is unrolled later than this
+// leaves arrays of vectors in memory.
+template <int kValue>
+struct Constant {
+  constexpr operator int() const { return kValue; }
+};
+template <int kCount, int kFirst = 0, class F>
+RELPROP_INLINE void unrolled(const F& f) {
+  if constexpr (kFirst < kCount) {
+    f(Constant<kFirst>{});
+    unrolled<kCount, kFirst + 1>(f);
+  }
+}
+
+// clang-format off: in the order in which they need each other
+#include "transpose.inl"
 #include "list.inl"
 #include "skip.inl"
 #include "partition.inl"
 #include "depthwise.inl"
 #include "elementwise.inl"
 #include "pool.inl"
+// clang-format on
 
 }  // namespace
 

@@ -1,7 +1,7 @@
 // Lists of non-zero entries, for the zero-skipping product.
 
-// One block of channels. Every entry is written at the end of its list and the list grows only where
-// the entry is not zero, so there is no branch to mispredict.
+// One block of channels. Every entry is written at the end of its list and the list grows only
+// where the entry is not zero, so there is no branch to mispredict.
 template <bool kPair>
 inline int compact(const float* a, const float* b, int n, float* value_a, float* value_b,
                    std::uint8_t* index) {
@@ -48,9 +48,9 @@ void list(const ListArgs& args) noexcept {
       if (args.by_sign) {
         total = compact_by_sign(args.a + at, n, value_a, index, &positive);
       } else {
-        total = positive =
-            args.b ? compact<true>(args.a + at, args.b + at, n, value_a, value_b, index)
-                   : compact<false>(args.a + at, nullptr, n, value_a, value_b, index);
+        total = positive = args.b
+                               ? compact<true>(args.a + at, args.b + at, n, value_a, value_b, index)
+                               : compact<false>(args.a + at, nullptr, n, value_a, value_b, index);
       }
       for (int t = 0; t < total; ++t) args.value_a[at + t] = value_a[t];
       if (args.b)

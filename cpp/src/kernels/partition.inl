@@ -1,8 +1,9 @@
-// Sign-partitioned product: lanes run over output pixels, weights are scalars. The sources of a tile
-// of pixels are copied into a panel (rows = kernel tap x channel) that stays in L1. Outputs come in
-// pairs, and the panel's rows are sorted by the signs of the pair's two weights when the weights are
-// packed. Inside one of the four groups it is fixed which sum each product belongs to, so both
-// z+ = sum max(w a, 0) and z- = sum min(w a, 0) cost the multiplications of one plain product:
+// Sign-partitioned product: lanes run over output pixels, weights are scalars. The sources of a
+// tile of pixels are copied into a panel (rows = kernel tap x channel) that stays in L1. Outputs
+// come in pairs, and the panel's rows are sorted by the signs of the pair's two weights when the
+// weights are packed. Inside one of the four groups it is fixed which sum each product belongs to,
+// so both z+ = sum max(w a, 0) and z- = sum min(w a, 0) cost the multiplications of one plain
+// product:
 //
 //   group     (+,+)   (+,-)   (-,-)   (-,+)
 //   output 0  z+      z+      z-      z-        between groups only one of the two
@@ -12,8 +13,8 @@
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
-// Source coordinate that output coordinate o reads through tap t, or -1. Away from the borders every
-// tap is there and stands at its own place.
+// Source coordinate that output coordinate o reads through tap t, or -1. Away from the borders
+// every tap is there and stands at its own place.
 inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
   const std::int64_t begin = taps.begin[o], end = taps.begin[o + 1];
   if (begin + t < end && taps.tap[begin + t] == t) return taps.source[begin + t];
@@ -73,8 +74,12 @@ inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const
     const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
     const float* from[kPanelLanes];
     find_sources(args, lanes, source, r / args.channels, c0, from);
-    for (std::int64_t c = 0; c < count; ++c, panel += kPanelLanes)
-      for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) panel[lane] = from[lane][c];
+    for (std::int64_t lane = 0; lane < kPanelLanes; lane += Vec::kWidth)
+      for (std::int64_t c = 0; c < count; c += Vec::kWidth)
+        transpose_block(
+            Vec::kWidth, block_extent(c, count), [&](std::int64_t i) { return from[lane + i] + c; },
+            [&](std::int64_t i) { return panel + (c + i) * kPanelLanes + lane; });
+    panel += count * kPanelLanes;
     r += count;
   }
 }
@@ -92,118 +97,136 @@ inline void split_panel(float* panel, float* negative, std::int64_t rows) {
 // panels gave, so that no chain of roundings is longer than a panel.
 struct PanelSums {
   Vec v[kPanelVectors];
-  static PanelSums zero() {
-    PanelSums s;
-    for (Vec& v : s.v) v = Vec::broadcast(0);
-    return s;
-  }
-  void add_to(float* p) const {
-    for (int q = 0; q < kPanelVectors; ++q)
-      (Vec::load(p + q * Vec::kWidth) + v[q]).store(p + q * Vec::kWidth);
-  }
+};
+RELPROP_INLINE void clear(PanelSums& s) {
+  unrolled<kPanelVectors>([&](auto q) RELPROP_INLINED { s.v[q] = Vec::broadcast(0); });
+}
+RELPROP_INLINE void copy(const PanelSums& from, PanelSums& to) {
+  unrolled<kPanelVectors>([&](auto q) RELPROP_INLINED { to.v[q] = from.v[q]; });
+}
+RELPROP_INLINE void add_to(const PanelSums& s, float* p) {
+  unrolled<kPanelVectors>([&](auto q) RELPROP_INLINED {
+    float* at = p + q * Vec::kWidth;
+    (Vec::load(at) + s.v[q]).store(at);
+  });
+}
+RELPROP_INLINE void add_to(const PanelSums& s, const PanelSums& t, float* p) {
+  unrolled<kPanelVectors>([&](auto q) RELPROP_INLINED {
+    float* at = p + q * Vec::kWidth;
+    (Vec::load(at) + (s.v[q] + t.v[q])).store(at);
+  });
+}
+
+// Entries of one pair of outputs in one block of rows.
+struct PairEntries {
+  const std::uint16_t* row;
+  const float* weight;
+  const std::int32_t* group;
 };
 
-// Adds entries [begin, end) of one group: rows of panel0 to c0, of panel1 to c1.
+// Adds the entries of one of the four groups: rows of panel0 to c0, of panel1 to c1.
 template <bool kSamePanel>
-inline void add_group(const float* panel0, const float* panel1, const std::uint16_t* row,
-                      const float* weight, std::int32_t begin, std::int32_t end, PanelSums& c0,
-                      PanelSums& c1) {
-  PanelSums s0 = c0, s1 = c1;
-  for (std::int32_t t = begin; t < end; ++t) {
-    const float* x0 = panel0 + row[t] * kPanelLanes;
-    const float* x1 = panel1 + row[t] * kPanelLanes;
-    const Vec w0 = Vec::broadcast(weight[2 * t]), w1 = Vec::broadcast(weight[2 * t + 1]);
-#pragma GCC unroll 8
-    for (int q = 0; q < kPanelVectors; ++q) {
-      const Vec a = Vec::load(x0 + q * Vec::kWidth);
-      const Vec b = kSamePanel ? a : Vec::load(x1 + q * Vec::kWidth);
-      s0.v[q] = fma(a, w0, s0.v[q]);
-      s1.v[q] = fma(b, w1, s1.v[q]);
-    }
+RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float* panel0,
+                              const float* panel1, PanelSums& c0, PanelSums& c1) {
+  const std::int32_t end = entries.group[group + 1];
+  for (std::int32_t i = entries.group[group]; i < end; ++i) {
+    const std::int64_t at = entries.row[i] * kPanelLanes;
+    const Vec w0 = Vec::broadcast(entries.weight[2 * i]);
+    const Vec w1 = Vec::broadcast(entries.weight[2 * i + 1]);
+    unrolled<kPanelVectors>([&](auto q) RELPROP_INLINED {
+      const Vec a = Vec::load(panel0 + at + q * Vec::kWidth);
+      const Vec b = kSamePanel ? a : Vec::load(panel1 + at + q * Vec::kWidth);
+      c0.v[q] = fma(a, w0, c0.v[q]);
+      c1.v[q] = fma(b, w1, c1.v[q]);
+    });
   }
-  c0 = s0;
-  c1 = s1;
 }
 
 // z+, z- and their sum of one pair of outputs from one panel: two rows of sums each.
-inline void add_split_pair(const float* panel, const std::uint16_t* row, const float* weight,
-                           const std::int32_t* group, float* plus, float* minus, float* sum) {
-  PanelSums c0 = PanelSums::zero(), c1 = PanelSums::zero();
-  add_group<true>(panel, panel, row, weight, group[0], group[1], c0, c1);
-  c1.add_to(plus + kPanelLanes);
-  c1.add_to(sum + kPanelLanes);
-  c1 = PanelSums::zero();
-  add_group<true>(panel, panel, row, weight, group[1], group[2], c0, c1);
-  c0.add_to(plus);
-  c0.add_to(sum);
-  c0 = PanelSums::zero();
-  add_group<true>(panel, panel, row, weight, group[2], group[3], c0, c1);
-  c1.add_to(minus + kPanelLanes);
-  c1.add_to(sum + kPanelLanes);
-  c1 = PanelSums::zero();
-  add_group<true>(panel, panel, row, weight, group[3], group[4], c0, c1);
-  c0.add_to(minus);
-  c0.add_to(sum);
-  c1.add_to(plus + kPanelLanes);
-  c1.add_to(sum + kPanelLanes);
+inline void add_split_pair(const PairEntries& entries, const float* panel, float* plus,
+                           float* minus, float* sum) {
+  PanelSums c0, c1, plus0, plus1;
+  clear(c0);
+  clear(c1);
+  add_group<true>(entries, 0, panel, panel, c0, c1);
+  copy(c1, plus1);
+  clear(c1);
+  add_group<true>(entries, 1, panel, panel, c0, c1);
+  copy(c0, plus0);
+  clear(c0);
+  add_group<true>(entries, 2, panel, panel, c0, c1);
+  add_to(c1, minus + kPanelLanes);
+  if (sum != nullptr) add_to(plus1, c1, sum + kPanelLanes);
+  add_to(plus1, plus + kPanelLanes);
+  clear(c1);
+  add_group<true>(entries, 3, panel, panel, c0, c1);
+  add_to(plus0, plus);
+  add_to(c0, minus);
+  add_to(c1, plus + kPanelLanes);
+  if (sum == nullptr) return;
+  add_to(plus0, c0, sum);
+  add_to(c1, sum + kPanelLanes);
 }
 
 // sum w (w >= 0 ? a : b) of one pair of outputs.
-inline void add_blend_pair(const float* a, const float* b, const std::uint16_t* row,
-                           const float* weight, const std::int32_t* group, float* sums) {
-  PanelSums c0 = PanelSums::zero(), c1 = PanelSums::zero();
-  add_group<true>(a, a, row, weight, group[0], group[1], c0, c1);
-  add_group<false>(a, b, row, weight, group[1], group[2], c0, c1);
-  add_group<true>(b, b, row, weight, group[2], group[3], c0, c1);
-  add_group<false>(b, a, row, weight, group[3], group[4], c0, c1);
-  c0.add_to(sums);
-  c1.add_to(sums + kPanelLanes);
+inline void add_blend_pair(const PairEntries& entries, const float* a, const float* b,
+                           float* sums) {
+  PanelSums c0, c1;
+  clear(c0);
+  clear(c1);
+  add_group<true>(entries, 0, a, a, c0, c1);
+  add_group<false>(entries, 1, a, b, c0, c1);
+  add_group<true>(entries, 2, b, b, c0, c1);
+  add_group<false>(entries, 3, b, a, c0, c1);
+  add_to(c0, sums);
+  add_to(c1, sums + kPanelLanes);
 }
 
 // (outputs, lanes) -> (pixels, channels).
 inline void write_sums(const PartitionArgs& args, const float* sums, float* to) {
-  for (std::int64_t p = 0; p < args.count; ++p)
-    for (std::int64_t m = 0; m < args.outputs; ++m)
-      to[p * args.out_stride + m] = sums[m * kPanelLanes + p];
+  for (std::int64_t m = 0; m < args.outputs; m += Vec::kWidth)
+    for (std::int64_t p = 0; p < args.count; p += Vec::kWidth)
+      transpose_block(
+          block_extent(m, args.outputs), block_extent(p, args.count),
+          [&](std::int64_t i) { return sums + (m + i) * kPanelLanes + p; },
+          [&](std::int64_t i) { return to + (p + i) * args.out_stride + m; });
 }
 
 template <Mode kMode>
 void partition(const PartitionArgs& args) noexcept {
+  constexpr bool kSplit = kMode == Mode::split_product;
   const std::int64_t rows = args.kernel_height * args.kernel_width * args.channels;
-  const std::int64_t pairs = (args.outputs + 1) / 2;
+  const std::int64_t pairs = (args.outputs + 1) / 2, all_sums = 2 * pairs * kPanelLanes;
   float* panel_a = args.scratch;
   float* panel_b = panel_a + kPanelRows * kPanelLanes;
   float* plus = panel_b + kPanelRows * kPanelLanes;
-  float* minus = plus + 2 * pairs * kPanelLanes;
-  const LanePixels lanes = lane_pixels(args);
-  const Vec zero = Vec::broadcast(0);
-  float* sum = minus + 2 * pairs * kPanelLanes;
-  for (float* p = plus; p < sum + 2 * pairs * kPanelLanes; p += Vec::kWidth) zero.store(p);
+  float* minus = plus + all_sums;
+  float* sum = has_sum(kMode) && args.sum != nullptr ? minus + all_sums : nullptr;
+  float* end = sum != nullptr ? sum + all_sums : has_second(kMode) ? minus + all_sums : minus;
+  for (float* p = plus; p < end; p += Vec::kWidth) Vec::broadcast(0).store(p);
 
+  const LanePixels lanes = lane_pixels(args);
+  const bool by_sign = kSplit && !args.nonnegative;
   for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
     const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
-    const bool split = kMode == Mode::split_product;
-    const bool whole = !split || args.nonnegative;
     copy_panel(args, lanes, args.a, r0, r1, panel_a);
-    if (!split) copy_panel(args, lanes, args.b, r0, r1, panel_b);
-    if (!whole) split_panel(panel_a, panel_b, r1 - r0);
+    if (!kSplit) copy_panel(args, lanes, args.b, r0, r1, panel_b);
+    if (by_sign) split_panel(panel_a, panel_b, r1 - r0);
     for (std::int64_t q = 0; q < pairs; ++q) {
-      const std::int32_t* group = args.group + (k * pairs + q) * 5;
-      float* p = plus + 2 * q * kPanelLanes;
-      float* m = minus + 2 * q * kPanelLanes;
-      if constexpr (kMode == Mode::split_product) {
-        float* s = sum + 2 * q * kPanelLanes;
-        add_split_pair(panel_a, args.row, args.weight, group, p, m, s);
+      const PairEntries entries{args.row, args.weight, args.group + (k * pairs + q) * 5};
+      const std::int64_t at = 2 * q * kPanelLanes;
+      float *p = plus + at, *m = minus + at, *s = sum != nullptr ? sum + at : nullptr;
+      if constexpr (kSplit) {
+        add_split_pair(entries, panel_a, p, m, s);
         // A negative source turns the sign of every product.
-        if (!whole) add_split_pair(panel_b, args.row, args.weight, group, m, p, s);
+        if (by_sign) add_split_pair(entries, panel_b, m, p, s);
       } else {
-        add_blend_pair(panel_a, panel_b, args.row, args.weight, group, p);
-        if constexpr (kMode == Mode::blend_both)
-          add_blend_pair(panel_b, panel_a, args.row, args.weight, group, m);
+        add_blend_pair(entries, panel_a, panel_b, p);
+        if constexpr (kMode == Mode::blend_both) add_blend_pair(entries, panel_b, panel_a, m);
       }
     }
   }
   write_sums(args, plus, args.first);
   if constexpr (has_second(kMode)) write_sums(args, minus, args.second);
-  if (args.sum) write_sums(args, sum, args.sum);
+  if (sum != nullptr) write_sums(args, sum, args.sum);
 }

@@ -87,8 +87,8 @@ float skip_weight(const SkipArgs& args, Int m, Int t, Int k) {
   const Int width = rest < kLaneBlock ? rest : kLaneBlock;
   const Int k0 = k / kListBlock * kListBlock;
   const Int depth = args.channels - k0 < kListBlock ? args.channels - k0 : kListBlock;
-  return args.weight[m0 * args.channels * taps + k0 * taps * width +
-                     (t * depth + k - k0) * width + m - m0];
+  return args.weight[m0 * args.channels * taps + k0 * taps * width + (t * depth + k - k0) * width +
+                     m - m0];
 }
 
 template <Mode kMode>
@@ -113,8 +113,7 @@ void skip(const SkipArgs& args) noexcept {
     for (Int x = args.x0; x < args.x1; ++x)
       for (Int m = args.m0; m < args.m1; ++m) {
         const Sums sums = skip_sums<kMode>(args, y, x, m);
-        const Int at =
-            ((y - args.y0) * (args.x1 - args.x0) + (x - args.x0)) * args.out_stride + m;
+        const Int at = ((y - args.y0) * (args.x1 - args.x0) + (x - args.x0)) * args.out_stride + m;
         args.first[at] = static_cast<float>(sums.first);
         if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
         if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
@@ -161,8 +160,7 @@ void partition(const PartitionArgs& args) noexcept {
     for (Int m = 0; m < args.outputs; ++m) {
       const Sums sums = partition_sums<kMode>(args, args.p0 + p, m);
       args.first[p * args.out_stride + m] = static_cast<float>(sums.first);
-      if (has_second(kMode))
-        args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
+      if (has_second(kMode)) args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
       if (args.sum)
         args.sum[p * args.out_stride + m] = static_cast<float>(sums.first + sums.second);
     }
@@ -204,8 +202,8 @@ void finish(const FinishArgs& args) noexcept {
     const double p = args.first[i], m = args.second ? args.second[i] : 0.0;
     const double sum = args.sum ? args.sum[i] : p + m;
     if (args.y)
-      args.y[i] = static_cast<float>(
-          apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b));
+      args.y[i] =
+          static_cast<float>(apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b));
     if (args.z) args.z[i] = static_cast<float>(sum + of(args.bias_z));
     if (args.zp) args.zp[i] = static_cast<float>(p + of(args.bias_p));
     if (args.zn) args.zn[i] = static_cast<float>(m + of(args.bias_n));
@@ -318,8 +316,8 @@ void unpool_average(const UnpoolAverageArgs& args) noexcept {
       for (Int c = 0; c < args.channels; ++c) {
         double sum = 0;
         for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x, [&](Int, Int source) {
-          sum += static_cast<double>(args.s[source * args.channels + c]) *
-                 args.inverse_count[source];
+          sum +=
+              static_cast<double>(args.s[source * args.channels + c]) * args.inverse_count[source];
         });
         args.out[((y - args.y0) * args.out_width + x) * args.channels + c] =
             static_cast<float>(sum);
@@ -340,8 +338,7 @@ void scale_shift(const ScaleShiftArgs& args) noexcept {
 
 void transpose(const TransposeArgs& args) noexcept {
   for (Int r = 0; r < args.rows; ++r)
-    for (Int c = 0; c < args.columns; ++c)
-      args.y[c * args.rows + r] = args.x[r * args.columns + c];
+    for (Int c = 0; c < args.columns; ++c) args.y[c * args.rows + r] = args.x[r * args.columns + c];
 }
 
 }  // namespace

@@ -3,8 +3,9 @@
 // outputs, 24 KB for a 3x3 kernel with AVX-512) stays in L1 while all pixels of the call pass over
 // it; the sums of a pixel live in registers for as long as its entries of that block last.
 //
-// An output's terms are added in the order (channel block, kernel row, source column, entry). It does
-// not depend on how a call cuts rows, columns or outputs, nor on which of the two loops below runs.
+// An output's terms are added in the order (channel block, kernel row, source column, entry). It
+// does not depend on how a call cuts rows, columns or outputs, nor on which of the two loops below
+// runs.
 
 // P += what w * (a, b) gives to the first sum, M to the second; kNegative: a < 0 (split_product).
 template <Mode kMode, bool kNegative>
@@ -42,13 +43,12 @@ RELPROP_INLINE void add_entries(const EntryList& list, int begin, int end,
     const std::int64_t row = list.index[i] * stride;
     const Vec a = Vec::broadcast(list.a[i]);
     const Vec b = reads_b(kMode) ? Vec::broadcast(list.b[i]) : a;
-#pragma GCC unroll 4
-    for (int t = 0; t < kTaps; ++t) {
-#pragma GCC unroll 8
-      for (int q = 0; q < kVectors; ++q)
+    unrolled<kTaps>([&](auto t) RELPROP_INLINED {
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED {
         accumulate<kMode, kNegative>(Vec::load(weight[t] + row + q * Vec::kWidth), a, b,
                                      sums[t].first[q], sums[t].second[has_second(kMode) ? q : 0]);
-    }
+      });
+    });
   }
 }
 
@@ -88,62 +88,62 @@ struct SkipBlock {
   static constexpr bool kSlides = 3 * kVectors * (has_second(kMode) ? 2 : 1) + 5 <= kRegisters;
 
   const SkipArgs& args;
-  const float* weight;   // of the block
-  std::int64_t stride;   // lanes of a packed weight row, at least kVectors * kWidth
-  float *first, *second, *sum; // at the block's first output
+  const float* weight;          // of the block
+  std::int64_t stride;          // lanes of a packed weight row, at least kVectors * kWidth
+  float *first, *second, *sum;  // at the block's first output
   std::int64_t outputs;
   SlidingColumns sliding;
 
   std::int64_t columns() const { return args.x1 - args.x0; }
 
-  RELPROP_INLINE void load_row(const float* from, Vec* v) const {
-#pragma GCC unroll 8
-    for (int q = 0; q < kVectors - 1; ++q) v[q] = Vec::load(from + q * Vec::kWidth);
-    constexpr std::int64_t kLast = (kVectors - 1) * Vec::kWidth;
-    v[kVectors - 1] = outputs == kVectors * Vec::kWidth ? Vec::load(from + kLast)
-                                                        : Vec::load(from + kLast, outputs - kLast);
+  // Whether vector q of the block has all its lanes; only the last may not.
+  RELPROP_INLINE bool whole(int q) const {
+    return q < kVectors - 1 || outputs == kVectors * Vec::kWidth;
   }
-  RELPROP_INLINE void store_row(const Vec* v, float* to) const {
-#pragma GCC unroll 8
-    for (int q = 0; q < kVectors - 1; ++q) v[q].store(to + q * Vec::kWidth);
-    constexpr std::int64_t kLast = (kVectors - 1) * Vec::kWidth;
-    if (outputs == kVectors * Vec::kWidth) {
-      v[kVectors - 1].store(to + kLast);
-    } else {
-      v[kVectors - 1].store(to + kLast, outputs - kLast);
-    }
+  RELPROP_INLINE std::int64_t last_lanes() const { return outputs - (kVectors - 1) * Vec::kWidth; }
+  RELPROP_INLINE void store_row(const Vec (&v)[kVectors], float* to) const {
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+      float* at = to + q * Vec::kWidth;
+      whole(q) ? v[q].store(at) : v[q].store(at, last_lanes());
+    });
   }
   // The sums of a block start from zero and are added to what is there: two short chains of
   // roundings instead of one over all inputs (VGG-16, alpha2-beta1: a third of the error).
-  RELPROP_INLINE void add_row_to(Vec* v, float* to) const {
-    Vec before[kVectors];
-    load_row(to, before);
-#pragma GCC unroll 8
-    for (int q = 0; q < kVectors; ++q) v[q] = before[q] + v[q];
-    store_row(v, to);
-  }
-  RELPROP_INLINE void store(bool fresh, Sums s, std::int64_t at) const {
-    if constexpr (kMode == Mode::split_product) {
-      if (sum != nullptr) {
-        Vec both[kVectors];
-#pragma GCC unroll 8
-        for (int q = 0; q < kVectors; ++q) both[q] = s.first[q] + s.second[q];
-        fresh ? store_row(both, sum + at) : add_row_to(both, sum + at);
-      }
-    }
+  RELPROP_INLINE void put_row(bool fresh, const Vec (&v)[kVectors], float* to) const {
     if (fresh) {
-      store_row(s.first, first + at);
-      if constexpr (has_second(kMode)) store_row(s.second, second + at);
+      store_row(v, to);
       return;
     }
-    add_row_to(s.first, first + at);
-    if constexpr (has_second(kMode)) add_row_to(s.second, second + at);
+    Vec added[kVectors];
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+      const float* at = to + q * Vec::kWidth;
+      added[q] = (whole(q) ? Vec::load(at) : Vec::load(at, last_lanes())) + v[q];
+    });
+    store_row(added, to);
   }
-  static RELPROP_INLINE Sums zeros() {
-    Sums s;
-    for (Vec& v : s.first) v = Vec::broadcast(0);
-    for (Vec& v : s.second) v = Vec::broadcast(0);
-    return s;
+  // `both`: first + second, made of shorter sums than these two are.
+  RELPROP_INLINE void put(bool fresh, const Sums& s, const Vec (&both)[kVectors],
+                          std::int64_t at) const {
+    put_row(fresh, s.first, first + at);
+    if constexpr (has_second(kMode)) put_row(fresh, s.second, second + at);
+    if constexpr (has_sum(kMode))
+      if (sum != nullptr) put_row(fresh, both, sum + at);
+  }
+  RELPROP_INLINE void put(bool fresh, const Sums& s, std::int64_t at) const {
+    Vec both[kVectors];
+    if constexpr (has_sum(kMode))
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { both[q] = s.first[q] + s.second[q]; });
+    put(fresh, s, both, at);
+  }
+  static RELPROP_INLINE void clear(Sums& s) {
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.first[q] = Vec::broadcast(0); });
+    if constexpr (has_second(kMode))
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.second[q] = Vec::broadcast(0); });
+  }
+  static RELPROP_INLINE void copy(const Sums& from, Sums& to) {
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.first[q] = from.first[q]; });
+    if constexpr (has_second(kMode))
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.second[q] = from.second[q]; });
   }
 
   // Weights of channel block k, tap 0, and how many floats lie between taps.
@@ -156,8 +156,8 @@ struct SkipBlock {
   }
 
   template <int kTaps>
-  RELPROP_INLINE void add_source(std::int64_t pixel, std::int64_t k,
-                                 const float* const (&w)[kTaps], Sums (&sums)[kTaps]) const {
+  RELPROP_INLINE void add_source(std::int64_t pixel, std::int64_t k, const float* const (&w)[kTaps],
+                                 Sums (&sums)[kTaps]) const {
     const std::int64_t at = pixel * args.list_stride + k * kListBlock;
     const EntryList list{args.value_a + at, reads_b(kMode) ? args.value_b + at : nullptr,
                          args.index + at};
@@ -171,23 +171,37 @@ struct SkipBlock {
     }
   }
 
-  // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel.
+  // What output column x gets from channel block k of one kernel row.
+  RELPROP_INLINE void add_block(std::int64_t x, std::int64_t ky, std::int64_t source_row,
+                                std::int64_t k, Sums (&sums)[1]) const {
+    const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
+    if (args.x.begin == nullptr) return add_source<1>(x, k, {row}, sums);
+    for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i)
+      add_source<1>(source_row * args.source_width + args.x.source[i], k,
+                    {row + args.x.tap[i] * tap_stride(k)}, sums);
+  }
+
+  // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel. Every block is summed
+  // from zero, here too.
   void add_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
                std::int64_t k0, std::int64_t k1) const {
     for (std::int64_t x = args.x0; x < args.x1; ++x) {
       const std::int64_t at = (out_row * columns() + x - args.x0) * args.out_stride;
-      Sums sums[1] = {zeros()};
+      Sums total;
+      Vec both[kVectors];
+      clear(total);
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { both[q] = Vec::broadcast(0); });
       for (std::int64_t k = k0; k < k1; ++k) {
-        const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
-        if (args.x.begin == nullptr) {
-          add_source<1>(x, k, {row}, sums);
-          continue;
-        }
-        for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i)
-          add_source<1>(source_row * args.source_width + args.x.source[i], k,
-                        {row + args.x.tap[i] * tap_stride(k)}, sums);
+        Sums sums[1];
+        clear(sums[0]);
+        add_block(x, ky, source_row, k, sums);
+        unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+          total.first[q] = total.first[q] + sums[0].first[q];
+          if constexpr (has_second(kMode)) total.second[q] = total.second[q] + sums[0].second[q];
+          if constexpr (has_sum(kMode)) both[q] = both[q] + (sums[0].first[q] + sums[0].second[q]);
+        });
       }
-      store(fresh, sums[0], at);
+      put(fresh, total, both, at);
     }
   }
 
@@ -197,27 +211,28 @@ struct SkipBlock {
   void add_sliding_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
                        std::int64_t k) const {
     const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
-    const float* w[3];
-    for (int t = 0; t < 3; ++t) w[t] = row + sliding.tap[t] * tap_stride(k);
+    const float* const w[3] = {row + sliding.tap[0] * tap_stride(k),
+                               row + sliding.tap[1] * tap_stride(k),
+                               row + sliding.tap[2] * tap_stride(k)};
     const std::int64_t base = out_row * columns() - args.x0;
-    // sums[t]: of output x - t at source column x + offset.
-    const float* const oldest_last[3] = {w[0], w[1], w[2]};
-    Sums sums[3] = {zeros(), zeros(), zeros()};
+    Sums sums[3];  // sums[t]: of output x - t, at source column x + offset
+    unrolled<3>([&](auto t) RELPROP_INLINED { clear(sums[t]); });
     for (std::int64_t x = args.x0; x < args.x1 + 2; ++x) {
-      sums[2] = sums[1];
-      sums[1] = sums[0];
-      sums[0] = zeros();
+      copy(sums[1], sums[2]);
+      copy(sums[0], sums[1]);
+      clear(sums[0]);
       const std::int64_t column = x + sliding.offset;
       if (column >= 0 && column < args.source_width)
-        add_source<3>(source_row * args.source_width + column, k, oldest_last, sums);
-      if (x >= args.x0 + 2) store(fresh, sums[2], (base + x - 2) * args.out_stride);
+        add_source<3>(source_row * args.source_width + column, k, w, sums);
+      if (x >= args.x0 + 2) put(fresh, sums[2], (base + x - 2) * args.out_stride);
     }
   }
 
   void clear_row(std::int64_t out_row) const {
-    const Sums none = zeros();
+    Sums none;
+    clear(none);
     for (std::int64_t x = 0; x < columns(); ++x)
-      store(true, none, (out_row * columns() + x) * args.out_stride);
+      put(true, none, (out_row * columns() + x) * args.out_stride);
   }
 
   // Kernel row ky of channel blocks [k0, k1) for all output rows of the call.

@@ -43,15 +43,35 @@ inline Vec select(Mask m, Vec yes, Vec no) { return {_mm256_blendv_ps(no.v, yes.
 
 // Of a float known by its sign bit: x or +0, x or +0, and one of two values.
 inline Vec positive_bits(Vec x) {
-  return {_mm256_castsi256_ps(
-      _mm256_max_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
+  return {_mm256_castsi256_ps(_mm256_max_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
 }
 inline Vec negative_bits(Vec x) {
-  return {_mm256_castsi256_ps(
-      _mm256_min_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
+  return {_mm256_castsi256_ps(_mm256_min_epi32(_mm256_castps_si256(x.v), _mm256_setzero_si256()))};
 }
 inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {_mm256_blendv_ps(plus.v, minus.v, x.v)};
+}
+
+// Rows become columns: 2 x 2 within pairs of lanes, then of 64-bit lanes, then of 128-bit lanes.
+inline void transpose_vectors(Vec (&x)[8]) {
+  __m256 a[8], b[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    a[i] = _mm256_unpacklo_ps(x[i].v, x[i + 1].v);
+    a[i + 1] = _mm256_unpackhi_ps(x[i].v, x[i + 1].v);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const int from = i / 2 * 4 + i % 2, to = i / 2 * 4 + i % 2 * 2;
+    const __m256d low = _mm256_castps_pd(a[from]), high = _mm256_castps_pd(a[from + 2]);
+    b[to] = _mm256_castpd_ps(_mm256_unpacklo_pd(low, high));
+    b[to + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(low, high));
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    x[c].v = _mm256_permute2f128_ps(b[c], b[4 + c], 0x20);
+    x[4 + c].v = _mm256_permute2f128_ps(b[c], b[4 + c], 0x31);
+  }
 }
 
 constexpr int kRegisters = 16;

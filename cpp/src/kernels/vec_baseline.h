@@ -61,6 +61,12 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return select(Mask{sign_bits(x)}, minus, plus);
 }
 
+inline void transpose_vectors(Vec (&x)[4]) {
+  const Vec rows[4] = {x[0], x[1], x[2], x[3]};
+  for (int c = 0; c < 4; ++c)
+    x[c].v = Floats{rows[0].v[c], rows[1].v[c], rows[2].v[c], rows[3].v[c]};
+}
+
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kPanelVectors = 4;

@@ -52,6 +52,15 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(x.v)), minus.v, plus.v)};
 }
 
+// Rows become columns: 2 x 2 within pairs of lanes, then of 64-bit lanes.
+inline void transpose_vectors(Vec (&x)[4]) {
+  const float32x4x2_t a = vtrnq_f32(x[0].v, x[1].v), b = vtrnq_f32(x[2].v, x[3].v);
+  x[0].v = vcombine_f32(vget_low_f32(a.val[0]), vget_low_f32(b.val[0]));
+  x[1].v = vcombine_f32(vget_low_f32(a.val[1]), vget_low_f32(b.val[1]));
+  x[2].v = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
+  x[3].v = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
+}
+
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
 constexpr int kPanelVectors = 4;
