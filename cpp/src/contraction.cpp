@@ -23,7 +23,7 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
                    const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
   if (kernels.partition[static_cast<int>(mode)] == nullptr)
-    return {Path::skip, "one product of either sign"};
+    return {Path::skip, "a product without a panel form"};
   if (source.sparse) return {Path::skip, "zeros behind a ReLU or max pooling"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
   if (s.outputs < 16) return {Path::skip, "too few outputs to pay for a panel"};

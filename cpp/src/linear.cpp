@@ -19,7 +19,7 @@ constexpr RuleTraits kRules[] = {
     {RuleKind::epsilon,    "epsilon",    false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
     {RuleKind::z_plus,     "z_plus",     true,  false, true,  false, Map::z_plus,     Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::alpha_beta, "alpha_beta", true,  false, true,  true,  Map::alpha_beta, Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
-    {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::lift,  Mode::lift_both,         Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::w_square,   "w_square",   false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::square},
     {RuleKind::flat,       "flat",       false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::ones},
     {RuleKind::z_box,      "z_box",      false, true,  false, false, Map::epsilon,    Mode::split_weight, Mode::split_weight, Tie::box,   Tie::box,     Weights::own},

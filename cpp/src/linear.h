@@ -10,15 +10,16 @@
 
 namespace relprop {
 
-// One rule as the engine sees it: which sums the forward product makes, which denominators are kept,
-// the map R -> s, and what multiplies the backward product. A new rule is one row of kRules in linear.cpp.
+// One rule as the engine sees it: which sums the forward product makes, which denominators are
+// kept, the map R -> s, and what multiplies the backward product. A new rule is one row of kRules
+// in linear.cpp.
 struct RuleTraits {
   RuleKind kind;
   const char* name;
-  bool split;                        // forward makes z+ and z-; otherwise z alone
-  bool keep_z, keep_zp, keep_zn;     // denominators that the map reads
+  bool split;                     // forward makes z+ and z-; otherwise z alone
+  bool keep_z, keep_zp, keep_zn;  // denominators that the map reads
   Map map;
-  Mode backward, backward_signed;    // for inputs known to be >= 0, and for any sign
+  Mode backward, backward_signed;  // for inputs known to be >= 0, and for any sign
   Tie tie, tie_signed;
   enum class Weights { own, square, ones } weights;  // of the backward product
 };
@@ -29,14 +30,14 @@ struct Linear {
   Rule rule;
   const RuleTraits* traits = nullptr;
   Contraction forward;
-  Contraction backward;              // empty with forward_only
+  Contraction backward;                                   // empty with forward_only
   std::vector<float> bias, bias_positive, bias_negative;  // empty: none
   Tail tail = Tail::none;
   float tail_a = 0, tail_b = 0;
   Tie tie = Tie::copy;
-  AlignedFloats denominator;         // w^2, flat: one sample's, (out pixels, channels)
-  AlignedFloats minus_box;           // z^B: -(W+ low + W- high), the same shape
-  AlignedFloats low, high;           // z^B: (source pixels, channels)
+  AlignedFloats denominator;  // w^2, flat: one sample's, (out pixels, channels)
+  AlignedFloats minus_box;    // z^B: -(W+ low + W- high), the same shape
+  AlignedFloats low, high;    // z^B: (source pixels, channels)
 
   bool absorbs_bias() const { return rule.absorb_bias && !bias.empty(); }
   std::int64_t multiply_adds() const;
