@@ -34,7 +34,7 @@ AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 
 // Extent of the tiles one image is cut into on the skip path.
 struct SkipTiling {
-  std::int64_t height, width, outputs;              // extents to cover
+  std::int64_t height, width, outputs;  // extents to cover
   std::int64_t tile_rows, tile_columns, tile_outputs;
   std::int64_t rows() const { return ceil_div(height, tile_rows); }
   std::int64_t columns() const { return ceil_div(width, tile_columns); }
@@ -78,9 +78,8 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     SkipArgs args{};
     const std::int64_t list_offset = image * s.source_pixels() * s.source_channels();
     args.value_a = source.lists.value_a + list_offset + group * s.channels;
-    args.value_b = source.lists.value_b
-                       ? source.lists.value_b + list_offset + group * s.channels
-                       : nullptr;
+    args.value_b =
+        source.lists.value_b ? source.lists.value_b + list_offset + group * s.channels : nullptr;
     args.index = source.lists.index + list_offset + group * s.channels;
     args.count_stride = s.groups * blocks * 2;
     args.count =
@@ -144,8 +143,7 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
   parallel_for(n_threads, n * tiles * s.groups, [&](std::int64_t item, int thread) {
     const std::int64_t image = item / (tiles * s.groups);
     const std::int64_t group = item / tiles % s.groups, tile_index = item % tiles;
-    const PartitionWeights::Group& weights =
-        c.partition.groups[static_cast<std::size_t>(group)];
+    const PartitionWeights::Group& weights = c.partition.groups[static_cast<std::size_t>(group)];
     const std::int64_t offset =
         image * s.source_pixels() * s.source_channels() + group * s.channels;
     float* mine = scratch + thread * scratch_stride;
@@ -258,9 +256,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.path = choice.path;
   c.reason = choice.reason;
   switch (c.path) {
-    case Path::skip:
-      c.skip = pack_skip(weight, kernels.lane_block, kernels.vector_width);
-      break;
+    case Path::skip: c.skip = pack_skip(weight, kernels.lane_block, kernels.vector_width); break;
     case Path::partition: c.partition = pack_partition(weight); break;
     case Path::depthwise: c.depthwise = pack_depthwise(weight); break;
   }
@@ -280,7 +276,8 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   switch (c.path) {
     case Path::skip: return 3 * kTileFloats;
     case Path::partition:
-      return partition_scratch(s.outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * s.outputs;
+      return partition_scratch(s.outputs, kernels.panel_lanes) +
+             3 * kernels.panel_lanes * s.outputs;
     case Path::depthwise: return 3 * depthwise_rows(s) * s.out_width * s.out_channels();
   }
   return 0;
@@ -294,8 +291,7 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
                      std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                      const std::function<void(const ResultTile&, int)>& finish) {
   const ContractionShape& s = c.shape;
-  const std::int64_t work =
-      n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
+  const std::int64_t work = n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
   const int threads = threads_for(work, n_threads);
   switch (c.path) {
     case Path::skip:

@@ -56,8 +56,8 @@ struct Contraction {
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels);
 
-// Part of the result, in a thread's scratch: `count` pixels from `pixel` of sample `image`, channels
-// [channel, channel + width). first, second and sum hold (count, width).
+// Part of the result, in a thread's scratch: `count` pixels from `pixel` of sample `image`,
+// channels [channel, channel + width). first, second and sum hold (count, width).
 struct ResultTile {
   std::int64_t image, pixel, count, channel, width;
   float* first;

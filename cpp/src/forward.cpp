@@ -17,9 +17,8 @@ void for_blocks(const Execution& run, std::int64_t n,
                 const std::function<void(std::int64_t, std::int64_t)>& f) {
   constexpr std::int64_t kBlock = 16384;
   const std::int64_t blocks = (n + kBlock - 1) / kBlock;
-  parallel_for(blocks > 2 ? run.threads : 1, blocks, [&](std::int64_t b, int) {
-    f(b * kBlock, std::min(n, (b + 1) * kBlock));
-  });
+  parallel_for(blocks > 2 ? run.threads : 1, blocks,
+               [&](std::int64_t b, int) { f(b * kBlock, std::min(n, (b + 1) * kBlock)); });
 }
 
 void enter_layout(const Execution& run, const Shape& shape, const float* from, float* to) {
@@ -117,25 +116,35 @@ void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& 
   }
 }
 
-void forward_linear(const Execution& run, const CompiledStep& step) {
+void run_product(const Execution& run, const CompiledStep& step, const Contraction& product,
+                 const LinearTargets& to) {
   const Linear& layer = *step.linear;
-  const ContractionShape& s = layer.forward.shape;
+  const ContractionShape& s = product.shape;
   const float* x = run.value(step.step.inputs[0]);
   ContractionSource source;
   source.a = x;
-  if (layer.forward.path == Path::skip) {
+  if (product.path == Path::skip) {
     source.lists = list_buffers(run.buffer(step.forward_scratch), s, run.n, false);
-    make_lists(run, layer.forward, x, source.lists);
+    make_lists(run, product, x, source.lists);
   }
-  const LinearTargets to{run.buffer(step.value), run.buffer(step.z), run.buffer(step.zp),
-                         run.buffer(step.zn)};
-  run_contraction(layer.forward, run.kernels, source, run.n, run.scratch, run.plan.thread_scratch,
+  run_contraction(product, run.kernels, source, run.n, run.scratch, run.plan.thread_scratch,
                   run.threads, [&](const ResultTile& tile, int) {
                     if (tile.width == s.out_channels())
                       return finish_pixels(run, layer, tile, 0, tile.count, to);
                     for (std::int64_t p = 0; p < tile.count; ++p)
                       finish_pixels(run, layer, tile, p, 1, to);
                   });
+}
+
+void forward_linear(const Execution& run, const CompiledStep& step) {
+  const Linear& layer = *step.linear;
+  LinearTargets to{run.buffer(step.value), run.buffer(step.z), run.buffer(step.zp),
+                   run.buffer(step.zn)};
+  if (layer.plain) {
+    run_product(run, step, *layer.plain, {to.y, to.z, nullptr, nullptr});
+    to.y = to.z = nullptr;
+  }
+  run_product(run, step, layer.forward, to);
 }
 
 void forward_pool(const Execution& run, const CompiledStep& step) {
@@ -146,23 +155,23 @@ void forward_pool(const Execution& run, const CompiledStep& step) {
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
   auto* winner = reinterpret_cast<std::int32_t*>(run.buffer(step.winner));
-  parallel_for(
-      threads_for(run.n * source, run.threads), run.n * pool.out[0], [&](std::int64_t item, int) {
-        const std::int64_t image = item / pool.out[0], row = item % pool.out[0];
-        PoolArgs args{};
-        args.x = x + image * source;
-        args.channels = channels;
-        args.source_width = pool.source[1];
-        args.out_width = pool.out[1];
-        args.y0 = row;
-        args.y1 = row + 1;
-        args.y_taps = pool.y.view();
-        args.x_taps = pool.x.view();
-        args.inverse_count = pool.inverse_count.data();
-        args.y = y + item * out_row;
-        args.winner = winner ? winner + item * out_row : nullptr;
-        (max ? run.kernels.max_pool : run.kernels.average_pool)(args);
-      });
+  parallel_for(threads_for(run.n * source, run.threads), run.n * pool.out[0],
+               [&](std::int64_t item, int) {
+                 const std::int64_t image = item / pool.out[0], row = item % pool.out[0];
+                 PoolArgs args{};
+                 args.x = x + image * source;
+                 args.channels = channels;
+                 args.source_width = pool.source[1];
+                 args.out_width = pool.out[1];
+                 args.y0 = row;
+                 args.y1 = row + 1;
+                 args.y_taps = pool.y.view();
+                 args.x_taps = pool.x.view();
+                 args.inverse_count = pool.inverse_count.data();
+                 args.y = y + item * out_row;
+                 args.winner = winner ? winner + item * out_row : nullptr;
+                 (max ? run.kernels.max_pool : run.kernels.average_pool)(args);
+               });
 }
 
 void forward_add(const Execution& run, const CompiledStep& step) {

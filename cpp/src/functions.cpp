@@ -72,8 +72,7 @@ void apply_derivative(const Activation& f, const float* x, const float* dy, floa
     case Function::gelu_tanh:
       return each_slope(x, dy, dx, n, [](double v) {
         const double t = std::tanh(kSqrt2OverPi * (v + kGeluCubic * v * v * v));
-        return 0.5 * (1 + t) +
-               0.5 * v * (1 - t * t) * kSqrt2OverPi * (1 + 3 * kGeluCubic * v * v);
+        return 0.5 * (1 + t) + 0.5 * v * (1 - t * t) * kSqrt2OverPi * (1 + 3 * kGeluCubic * v * v);
       });
     case Function::sigmoid:
       return each_slope(x, dy, dx, n, [](double v) {

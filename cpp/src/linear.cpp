@@ -19,7 +19,7 @@ constexpr RuleTraits kRules[] = {
     {RuleKind::epsilon,    "epsilon",    false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
     {RuleKind::z_plus,     "z_plus",     true,  false, true,  false, Map::z_plus,     Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::alpha_beta, "alpha_beta", true,  false, true,  true,  Map::alpha_beta, Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
-    {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::lift,  Mode::lift_both,         Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::w_square,   "w_square",   false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::square},
     {RuleKind::flat,       "flat",       false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::ones},
     {RuleKind::z_box,      "z_box",      false, true,  false, false, Map::epsilon,    Mode::split_weight, Mode::split_weight, Tie::box,   Tie::box,     Weights::own},
@@ -104,8 +104,8 @@ Geometry conv_transpose_geometry(const ConvTranspose& op, const Shape& from, con
   conv.y = axis_taps(op.window, 0, conv.out_height, conv.source_height);
   conv.x = axis_taps(op.window, 1, conv.out_width, conv.source_width);
   const std::int64_t taps = conv.taps(), row = conv.channels * taps;
-  const WeightView w{weight, conv.groups, conv.outputs, conv.channels,
-                     taps,   conv.outputs * row, row,   taps, 1};
+  const WeightView w{
+      weight, conv.groups, conv.outputs, conv.channels, taps, conv.outputs * row, row, taps, 1};
   return {transposed(conv), swapped(w)};
 }
 
@@ -190,7 +190,8 @@ std::vector<double> channel_sums(const ContractionShape& s, const WeightView& w,
     for (std::int64_t m = 0; m < w.outputs; ++m)
       for (std::int64_t t = 0; t < w.taps; ++t) {
         double sum = 0;
-        for (std::int64_t k = 0; k < w.channels; ++k) sum += f(w.at(g, m, k, t), g * s.channels + k);
+        for (std::int64_t k = 0; k < w.channels; ++k)
+          sum += f(w.at(g, m, k, t), g * s.channels + k);
         sums.push_back(sum);
       }
   return sums;
@@ -200,9 +201,8 @@ std::vector<double> channel_sums(const ContractionShape& s, const WeightView& w,
 AlignedFloats constant_denominator(const Linear& layer, const WeightView& weight) {
   const ContractionShape& s = layer.forward.shape;
   const bool square = layer.traits->weights == Weights::square;
-  const auto sums = channel_sums(s, weight, [&](float w, std::int64_t) {
-    return square ? static_cast<double>(w) * w : 1.0;
-  });
+  const auto sums = channel_sums(
+      s, weight, [&](float w, std::int64_t) { return square ? static_cast<double>(w) * w : 1.0; });
   const auto init = [&](std::int64_t m) {
     if (!square || !layer.absorbs_bias()) return 0.0;
     const double b = layer.bias[static_cast<std::size_t>(m)];
@@ -324,20 +324,24 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   layer.forward = make_contraction(geometry.forward, geometry.weight,
                                    traits.split ? Mode::split_product : Mode::plain,
                                    {source.nonnegative, source.sparse}, kernels);
+  if (traits.split && traits.keep_z)
+    layer.plain = std::make_unique<const Contraction>(
+        make_contraction(geometry.forward, geometry.weight, Mode::plain,
+                         {source.nonnegative, source.sparse}, kernels));
   if (forward_only) return layer;
   if (layer.rule.kind == RuleKind::pass) check_pass(layer, name);
 
-  if (traits.weights != Weights::own) layer.denominator = constant_denominator(layer, geometry.weight);
+  if (traits.weights != Weights::own)
+    layer.denominator = constant_denominator(layer, geometry.weight);
   if (traits.tie == Tie::box) add_box(layer, geometry.weight, name);
   layer.tie = source.nonnegative ? traits.tie : traits.tie_signed;
   WeightView back = swapped(geometry.weight);
   std::vector<float> own;
   if (traits.weights == Weights::square) own = mapped_weights(back, [](float w) { return w * w; });
   if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
-  layer.backward =
-      make_contraction(transposed(geometry.forward), back,
-                       source.nonnegative ? traits.backward : traits.backward_signed,
-                       {false, step.relevance_sparse}, kernels);
+  layer.backward = make_contraction(transposed(geometry.forward), back,
+                                    source.nonnegative ? traits.backward : traits.backward_signed,
+                                    {false, step.relevance_sparse}, kernels);
   return layer;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct Linear {
   Rule rule;
   const RuleTraits* traits = nullptr;
   Contraction forward;
+  // gamma divides by z + gamma z+, where the rounding of z counts up to 2 / gamma times
+  // (VGG-16: 2.5 times torch's error with z = z+ + z-), so z has a product of its own.
+  std::unique_ptr<const Contraction> plain;
   Contraction backward;                                   // empty with forward_only
   std::vector<float> bias, bias_positive, bias_negative;  // empty: none
   Tail tail = Tail::none;

@@ -172,7 +172,8 @@ class Lowering {
       const std::size_t per_group = outputs / static_cast<std::size_t>(transposed->groups);
       const std::size_t in_per_group =
           static_cast<std::size_t>(transposed->in / transposed->groups);
-      const std::size_t taps = s.weight.size() / (static_cast<std::size_t>(transposed->in) * per_group);
+      const std::size_t taps =
+          s.weight.size() / (static_cast<std::size_t>(transposed->in) * per_group);
       for (std::size_t k = 0, at = 0; k < static_cast<std::size_t>(transposed->in); ++k)
         for (std::size_t m = 0; m < per_group; ++m)
           for (std::size_t t = 0; t < taps; ++t, ++at)
@@ -182,8 +183,7 @@ class Lowering {
       for (std::size_t m = 0; m < outputs; ++m)
         for (std::size_t k = 0; k < row; ++k) s.weight[m * row + k] *= norm.scale[m];
     }
-    for (std::size_t m = 0; m < outputs; ++m)
-      s.bias[m] = s.bias[m] * norm.scale[m] + norm.shift[m];
+    for (std::size_t m = 0; m < outputs; ++m) s.bias[m] = s.bias[m] * norm.scale[m] + norm.shift[m];
   }
 
   // A batch norm in front of a linear layer: W (scale x + shift) + b. With padding the padded cells

@@ -5,8 +5,8 @@
 
 #include "relprop/model.h"
 
-// Model -> the steps that actually run: nodes the output does not need are left out, batch norms are
-// folded into their linear neighbour, cheap activations ride on the layer before them, reshapes
+// Model -> the steps that actually run: nodes the output does not need are left out, batch norms
+// are folded into their linear neighbour, cheap activations ride on the layer before them, reshapes
 // become memory transposes (or nothing at all).
 
 namespace relprop {
@@ -32,22 +32,25 @@ struct Domain {
 
 struct Step {
   StepKind kind = StepKind::input;
-  int node = 0;                // model node that defines the operation
-  std::vector<int> inputs;     // steps
-  std::vector<int> nodes;      // model nodes whose output relevance is the relevance of this value
-  int fused_activation = -1;   // model node
-  std::int64_t size = 0;       // floats per sample
-  std::int64_t channels = 0;   // of the value in memory: (pixels, channels) with pixels = size / channels
-  std::int64_t rows = 0, columns = 0;     // transpose
-  std::vector<float> weight, bias;        // folded; empty: the model node's own
+  int node = 0;               // model node that defines the operation
+  std::vector<int> inputs;    // steps
+  std::vector<int> nodes;     // model nodes whose output relevance is the relevance of this value
+  int fused_activation = -1;  // model node
+  std::int64_t size = 0;      // floats per sample
+  std::int64_t channels =
+      0;  // of the value in memory: (pixels, channels) with pixels = size / channels
+  std::int64_t rows = 0, columns = 0;  // transpose
+  std::vector<float> weight, bias;     // folded; empty: the model node's own
   Domain domain;
-  bool relevance_sparse = false;  // its relevance is zero wherever a ReLU or max pooling was not active
+  bool relevance_sparse =
+      false;  // its relevance is zero wherever a ReLU or max pooling was not active
 };
 
 struct Lowered {
-  std::vector<Step> steps;    // steps[0] is the input; the last is the explained value
-  std::vector<int> step_of;   // per model node: the step whose value and relevance stand for it, or -1
-  int softmax = -1;           // model node of a softmax behind the explained value
+  std::vector<Step> steps;  // steps[0] is the input; the last is the explained value
+  std::vector<int>
+      step_of;       // per model node: the step whose value and relevance stand for it, or -1
+  int softmax = -1;  // model node of a softmax behind the explained value
 };
 
 // output: model node. If it is a softmax, its input is what gets explained.

@@ -66,11 +66,10 @@ std::unique_ptr<const Pool> make_pool(const Model& model, const Step& step) {
   TapTable tables[2];
   std::vector<float> count[2];
   for (std::size_t axis = 0; axis < 2; ++axis) {
-    tables[axis] = g.adaptive
-                       ? adaptive_taps(pool->out[axis], pool->source[axis])
-                       : window_taps(pool->out[axis], pool->source[axis], g.window.kernel[axis],
-                                     g.window.stride[axis], g.window.dilation[axis],
-                                     g.window.pad_begin[axis]);
+    tables[axis] = g.adaptive ? adaptive_taps(pool->out[axis], pool->source[axis])
+                              : window_taps(pool->out[axis], pool->source[axis],
+                                            g.window.kernel[axis], g.window.stride[axis],
+                                            g.window.dilation[axis], g.window.pad_begin[axis]);
     count[axis] = counts(tables[axis], g.window, axis, pool->source[axis], g.include_pad);
   }
   for (float y : count[0])
@@ -93,7 +92,9 @@ AlignedFloats expand_constant(const std::vector<float>& values, const Shape& sha
   for (std::int64_t p = 0; p < pixels; ++p)
     for (std::int64_t c = 0; c < channels; ++c)
       result.data()[p * channels + c] =
-          values[static_cast<std::size_t>(n == 1 ? 0 : n == channels ? c : c * pixels + p)];
+          values[static_cast<std::size_t>(n == 1          ? 0
+                                          : n == channels ? c
+                                                          : c * pixels + p)];
   return result;
 }
 
@@ -134,9 +135,10 @@ class Compiler {
       plan_->output = model_.outputs().front().second;
     }
     if (plan_->output >= static_cast<int>(model_.nodes().size()))
-      throw Error(ErrorCode::invalid_argument,
-                  "output node " + std::to_string(plan_->output) + " does not exist; the model has " +
-                      std::to_string(model_.nodes().size()) + " nodes");
+      throw Error(ErrorCode::invalid_argument, "output node " + std::to_string(plan_->output) +
+                                                   " does not exist; the model has " +
+                                                   std::to_string(model_.nodes().size()) +
+                                                   " nodes");
     if (!forward_only() && rules_.size() != model_.nodes().size())
       throw Error(ErrorCode::invalid_argument,
                   "one rule per node is needed: got " + std::to_string(rules_.size()) +
@@ -184,6 +186,7 @@ class Compiler {
       auto linear = std::make_unique<Linear>(
           make_linear(model_, step, lowered_, c.rule, *plan_->kernels, forward_only()));
       need_thread_scratch(contraction_scratch(linear->forward, *plan_->kernels));
+      if (linear->plain) need_thread_scratch(contraction_scratch(*linear->plain, *plan_->kernels));
       if (!forward_only()) {
         need_thread_scratch(contraction_scratch(linear->backward, *plan_->kernels));
         need_thread_scratch(2 * std::max(kListFloats, linear->backward.shape.source_channels()));
@@ -263,8 +266,9 @@ class Compiler {
 
   void add_linear_buffers(CompiledStep& s, int forward, int backward) {
     const Linear& layer = *s.linear;
-    if (layer.forward.path == Path::skip)
-      s.forward_scratch = buffer(source_floats(layer.forward), forward, forward, false);
+    const Contraction& widest = layer.plain ? *layer.plain : layer.forward;  // the same sources
+    if (widest.path == Path::skip)
+      s.forward_scratch = buffer(source_floats(widest), forward, forward, false);
     if (forward_only()) return;
     if (layer.traits->keep_z) s.z = buffer(s.step.size, forward, backward, true);
     if (layer.traits->keep_zp) s.zp = buffer(s.step.size, forward, backward, true);
@@ -320,9 +324,13 @@ void check_masks(const Plan::Impl& plan, const RelevanceRequest& request) {
       if (!related[static_cast<std::size_t>(other)] && !up[static_cast<std::size_t>(other)])
         throw Error(ErrorCode::invalid_argument,
                     "exclude_parallel: layers '" +
-                        plan.nodes[static_cast<std::size_t>(plan.steps[static_cast<std::size_t>(layer)].step.node)].name +
+                        plan.nodes[static_cast<std::size_t>(
+                                       plan.steps[static_cast<std::size_t>(layer)].step.node)]
+                            .name +
                         "' and '" +
-                        plan.nodes[static_cast<std::size_t>(plan.steps[static_cast<std::size_t>(other)].step.node)].name +
+                        plan.nodes[static_cast<std::size_t>(
+                                       plan.steps[static_cast<std::size_t>(other)].step.node)]
+                            .name +
                         "' lie on parallel branches; mask them in separate calls");
   }
 }
@@ -375,9 +383,8 @@ Layout Plan::Impl::layout(std::int64_t n, bool repeat_backward) const {
   result.offset.assign(buffers.size(), 0);
   std::vector<std::size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return buffers[a].size > buffers[b].size;
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return buffers[a].size > buffers[b].size; });
   const auto death = [&](const Buffer& b) {
     return repeat_backward && b.kept ? 2 * static_cast<int>(steps.size()) : b.death;
   };
@@ -392,8 +399,7 @@ Layout Plan::Impl::layout(std::int64_t n, bool repeat_backward) const {
     std::int64_t at = 0;
     for (const Placed& p : placed) {  // sorted by begin
       const Buffer& other = buffers[p.buffer];
-      const bool together =
-          buffers[b].birth <= death(other) && other.birth <= death(buffers[b]);
+      const bool together = buffers[b].birth <= death(other) && other.birth <= death(buffers[b]);
       if (!together) continue;
       if (p.begin >= at + size) break;
       at = std::max(at, p.end);
@@ -401,9 +407,10 @@ Layout Plan::Impl::layout(std::int64_t n, bool repeat_backward) const {
     result.offset[b] = at;
     result.total = std::max(result.total, at + size);
     const Placed mine{at, at + size, b};
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), mine,
-                                   [](const Placed& l, const Placed& r) { return l.begin < r.begin; }),
-                  mine);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), mine,
+                         [](const Placed& l, const Placed& r) { return l.begin < r.begin; }),
+        mine);
   }
   return result;
 }
@@ -436,8 +443,8 @@ void Plan::forward(const float* x, std::int64_t n, float* y, Workspace& workspac
     const std::int64_t count = std::min(chunk, n - at);
     float* memory = prepare(*workspace.impl_, *impl_, count, threads, false);
     const Layout& layout = workspace.impl_->layout;
-    const Execution run{*impl_, *impl_->kernels, count,  threads,
-                        memory, layout,          memory + layout.total};
+    const Execution run{*impl_, *impl_->kernels,      count, threads, memory,
+                        layout, memory + layout.total};
     run_forward(run, x + at * in);
     write_output(run, y + at * out);
   }
@@ -456,8 +463,8 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
     const std::int64_t count = std::min(chunk, request.n - at);
     float* memory = prepare(*workspace.impl_, *impl_, count, threads, targets > 1);
     const Layout& layout = workspace.impl_->layout;
-    const Execution run{*impl_, *impl_->kernels, count,  threads,
-                        memory, layout,          memory + layout.total};
+    const Execution run{*impl_, *impl_->kernels,      count, threads, memory,
+                        layout, memory + layout.total};
     run_forward(run, request.x + at * in);
     if (request.output) write_output(run, request.output + at * out);
     for (int target = 0; target < targets; ++target) {
@@ -513,8 +520,11 @@ std::size_t Plan::workspace_bytes() const noexcept {
 
 std::size_t Plan::weight_bytes() const noexcept {
   std::int64_t bytes = 0;
-  for (const CompiledStep& step : impl_->steps)
-    if (step.linear) bytes += step.linear->forward.weight_bytes() + step.linear->backward.weight_bytes();
+  for (const CompiledStep& step : impl_->steps) {
+    if (!step.linear) continue;
+    bytes += step.linear->forward.weight_bytes() + step.linear->backward.weight_bytes();
+    if (step.linear->plain) bytes += step.linear->plain->weight_bytes();
+  }
   return static_cast<std::size_t>(bytes);
 }
 

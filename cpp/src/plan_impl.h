@@ -27,7 +27,7 @@ struct CompiledStep {
   std::unique_ptr<const Pool> pool;
   AlignedFloats scale, shift;  // scale_shift: per channel or per value of a sample
   bool per_channel = true;
-  bool gradient = false;       // plain derivative instead of a rule
+  bool gradient = false;  // plain derivative instead of a rule
   // Buffers, -1: none.
   int value = -1, z = -1, zp = -1, zn = -1, winner = -1, relevance = -1;
   int forward_scratch = -1, backward_scratch = -1;
@@ -53,7 +53,7 @@ struct Plan::Impl {
   const Kernels* kernels = nullptr;
   std::vector<Node> nodes;  // of the model, without weights
   std::vector<int> step_of;
-  int output = 0;           // model node
+  int output = 0;  // model node
   int softmax = -1;
   std::vector<CompiledStep> steps;
   std::vector<Buffer> buffers;
@@ -100,14 +100,14 @@ std::int64_t list_points(std::int64_t channels);
 void run_forward(const Execution& run, const float* x);
 // The explained value (or the softmax behind it), row-major.
 void write_output(const Execution& run, float* y);
-ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n,
-                         bool with_b);
+ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n, bool with_b);
 
 // relevance.cpp
 void run_backward(const Execution& run, const RelevanceRequest& request, std::int64_t first_sample,
                   int target, std::vector<LayerConservation>* conservation);
 
-// conservation.cpp: what the layer's bias, stabilizer and zero denominators absorb of its relevance.
+// conservation.cpp: what the layer's bias, stabilizer and zero denominators absorb of its
+// relevance.
 void account_losses(const Execution& run, int step, const float* relevance,
                     LayerConservation& account);
 

@@ -45,7 +45,8 @@ class Backward {
     return run_.plan.nodes[static_cast<std::size_t>(step.step.node)];
   }
 
-  // Where step `reader` puts the relevance of its input `to`, and whether something is there already.
+  // Where step `reader` puts the relevance of its input `to`, and whether something is there
+  // already.
   struct Destination {
     float* r;
     bool accumulate;
@@ -88,14 +89,12 @@ class Backward {
     const Start& start = request_.start;
     const std::int64_t channels = channels_of(shape), pixels = pixels_of(shape);
     std::int64_t index =
-        start.targets
-            ? start.targets[(first_sample_ + sample) * start.targets_per_sample + target_]
-            : -1;
+        start.targets ? start.targets[(first_sample_ + sample) * start.targets_per_sample + target_]
+                      : -1;
     if (index < 0) {
       index = 0;
       for (std::int64_t k = 1; k < channels * pixels; ++k)
-        if (f[k % pixels * channels + k / pixels] >
-            f[index % pixels * channels + index / pixels])
+        if (f[k % pixels * channels + k / pixels] > f[index % pixels * channels + index / pixels])
           index = k;
     }
     return index % pixels * channels + index / pixels;
@@ -114,16 +113,16 @@ class Backward {
   // visited from the last to the first, so a mask does not show in what lies behind its own layer.
   void arrive(int i) {
     const CompiledStep& step = run_.step(i);
-    const bool derivative =
-        step.gradient && step.linear && step.linear->tail != Tail::none;
+    const bool derivative = step.gradient && step.linear && step.linear->tail != Tail::none;
     if (!derivative) return mask_and_capture(step, 0, step.step.nodes.size());
     std::size_t split = 0;
     while (step.step.nodes[split] != step.step.fused_activation) ++split;
     mask_and_capture(step, split, step.step.nodes.size());
     float* r = relevance(i);
     for_blocks(run_, run_.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
-      TailGradientArgs args{step.linear->tail, step.linear->tail_a, step.linear->tail_b,
-                            run_.value(i) + begin, r + begin, r + begin, end - begin};
+      TailGradientArgs args{
+          step.linear->tail, step.linear->tail_a, step.linear->tail_b, run_.value(i) + begin,
+          r + begin,         r + begin,           end - begin};
       run_.kernels.tail_gradient(args);
     });
     mask_and_capture(step, 0, split);
@@ -236,26 +235,29 @@ class Backward {
     return std::find(cut_.begin(), cut_.end(), std::make_pair(reader, input)) != cut_.end();
   }
 
-  // Masked layers with exclude_parallel: of the relevance that goes upstream of a masked layer, only
-  // what passed through it counts. An edge reader -> input is cut where the input is upstream of (or
-  // beside) the layer and the reader is neither the layer nor upstream of it.
+  // Masked layers with exclude_parallel: of the relevance that goes upstream of a masked layer,
+  // only what passed through it counts. An edge reader -> input is cut where the input is upstream
+  // of (or beside) the layer and the reader is neither the layer nor upstream of it.
   void find_cut_edges() {
     const int count = static_cast<int>(run_.plan.steps.size());
     for (const Mask& mask : request_.masks) {
       const int layer = run_.plan.step_of[static_cast<std::size_t>(mask.node)];
       if (layer < 0) continue;
       std::vector<bool> upstream(static_cast<std::size_t>(count), false), downstream = upstream;
-      upstream[static_cast<std::size_t>(layer)] = downstream[static_cast<std::size_t>(layer)] = true;
+      upstream[static_cast<std::size_t>(layer)] = downstream[static_cast<std::size_t>(layer)] =
+          true;
       for (int i = count - 1; i >= 0; --i)
         for (int input : run_.step(i).step.inputs)
-          if (upstream[static_cast<std::size_t>(i)]) upstream[static_cast<std::size_t>(input)] = true;
+          if (upstream[static_cast<std::size_t>(i)])
+            upstream[static_cast<std::size_t>(input)] = true;
       for (int i = 0; i < count; ++i)
         for (int input : run_.step(i).step.inputs)
           if (downstream[static_cast<std::size_t>(input)])
             downstream[static_cast<std::size_t>(i)] = true;
       for (int i = 0; i < count; ++i)
         for (int input : run_.step(i).step.inputs)
-          if (!upstream[static_cast<std::size_t>(i)] && !downstream[static_cast<std::size_t>(input)])
+          if (!upstream[static_cast<std::size_t>(i)] &&
+              !downstream[static_cast<std::size_t>(input)])
             cut_.emplace_back(i, input);
     }
   }
@@ -390,7 +392,8 @@ class Backward {
   }
 
   // s = R / st(y), or R itself for the gradient.
-  void norm_map(const CompiledStep& step, const float* r, const float* y, float* s, std::int64_t n) {
+  void norm_map(const CompiledStep& step, const float* r, const float* y, float* s,
+                std::int64_t n) {
     for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
       MapArgs args{};
       args.map = step.gradient ? Map::gradient : Map::epsilon;
@@ -413,8 +416,8 @@ class Backward {
     norm_map(step, relevance(i), run_.value(i), s, run_.n * size);
     const float* x = run_.value(input);
     const Destination to = destination(input);
-    parallel_for(threads_for(run_.n * pool.source[0] * row, run_.threads),
-                 run_.n * pool.source[0], [&](std::int64_t item, int thread) {
+    parallel_for(threads_for(run_.n * pool.source[0] * row, run_.threads), run_.n * pool.source[0],
+                 [&](std::int64_t item, int thread) {
                    const std::int64_t image = item / pool.source[0], y = item % pool.source[0];
                    UnpoolAverageArgs args{};
                    args.s = s + image * size;
@@ -502,17 +505,16 @@ class Backward {
       const Shape& from = run_.plan.nodes[static_cast<std::size_t>(node.inputs[k])].shape;
       const std::int64_t size = size_of(from);
       const Destination to = destination(input);
-      parallel_for(threads_for(run_.n * size, run_.threads), run_.n,
-                   [&](std::int64_t image, int) {
-                     float* target = to.r + image * size;
-                     // Values that padding crops away get nothing.
-                     if (!to.accumulate) std::fill(target, target + size, 0.0f);
-                     for_runs(from, node.shape, origins[k],
-                              [&](std::int64_t at, std::int64_t source, std::int64_t count) {
-                                const float* part = r + image * step.step.size + source;
-                                run_.kernels.add({target + at, part, target + at, count});
-                              });
-                   });
+      parallel_for(threads_for(run_.n * size, run_.threads), run_.n, [&](std::int64_t image, int) {
+        float* target = to.r + image * size;
+        // Values that padding crops away get nothing.
+        if (!to.accumulate) std::fill(target, target + size, 0.0f);
+        for_runs(from, node.shape, origins[k],
+                 [&](std::int64_t at, std::int64_t source, std::int64_t count) {
+                   const float* part = r + image * step.step.size + source;
+                   run_.kernels.add({target + at, part, target + at, count});
+                 });
+      });
     }
   }
 

@@ -47,8 +47,6 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
   return table;
 }
 
-TapTable identity_taps(std::int64_t size) {
-  return window_taps(size, size, 1, 1, 1, 0);
-}
+TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
 
 }  // namespace relprop

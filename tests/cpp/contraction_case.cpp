@@ -10,8 +10,8 @@ namespace {
 constexpr float kCanary = -12345.5f;
 constexpr std::int64_t kMargin = 64;
 
-const char* const kModeNames[kModes] = {"plain",      "split_product", "split_weight", "blend",
-                                        "blend_both", "lift",          "lift_both"};
+const char* const kModeNames[kModes] = {"plain", "split_product", "split_weight", "blend",
+                                        "blend_both"};
 
 // Arrays of results with a margin on either side that must stay untouched.
 struct Guarded {
@@ -213,11 +213,6 @@ Sums by_definition(const Case& c) {
               case Mode::blend_both:
                 first += v * (v >= 0 ? a : b);
                 second += v * (v >= 0 ? b : a);
-                break;
-              case Mode::lift: first += v * b + positive(v) * a; break;
-              case Mode::lift_both:
-                first += v * b + positive(v) * a;
-                second += v * b + negative(v) * a;
                 break;
             }
           }

@@ -19,9 +19,8 @@ Sums run_skip(const Case& c, const Kernels& kernels) { return by_skip(c, kernels
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
 Sums run_depthwise(const Case& c, const Kernels& kernels) { return by_depthwise(c, kernels); }
 
-constexpr Mode kAllModes[] = {Mode::plain,    Mode::split_product, Mode::split_weight,
-                              Mode::blend,    Mode::blend_both,    Mode::lift,
-                              Mode::lift_both};
+constexpr Mode kAllModes[] = {Mode::plain, Mode::split_product, Mode::split_weight, Mode::blend,
+                              Mode::blend_both};
 
 void check_run(const Case& c, const Sums& wanted, const Kernels& kernels, const char* kind,
                Run run) {

@@ -194,12 +194,12 @@ void test_map_by_hand(const Kernels& kernels) {
   CHECK_EQUAL(ab.plus, (Floats{8, 2}));
   CHECK_EQUAL(ab.minus, (Floats{-4, 1}));
 
-  // gamma = 1: z > 0 has D = z + z+, z < 0 has D = z + z-; given are s+ - s- and s-.
+  // gamma = 1: z > 0 has D = z + z+, z < 0 has D = z + z-.
   MapArgs gamma = map_args(Map::gamma, 0);
   gamma.gamma = 1;
   const Mapped g = run_map(kernels, gamma, {1, 1, 1, 1, 1}, {1, -1, 0, -0.0f, kNan},
                            {3, 1, 2, 2, 2}, {-2, -3, -2, -2, -2});
-  CHECK_EQUAL(g.plus, (Floats{0.25f, 0.25f, 0, 0, kNan}));
+  CHECK_EQUAL(g.plus, (Floats{0.5f, -0.25f, 0, 0, kNan}));
   CHECK_EQUAL(g.minus, (Floats{0.25f, -0.5f, 0, 0, kNan}));
 }
 

@@ -40,7 +40,8 @@ struct Conv {
   Window window;
   std::vector<float> weight, bias;
 };
-// weight: (in, out / groups, kH, kW), as ONNX and torch store it. pad_begin/pad_end crop the result.
+// weight: (in, out / groups, kH, kW), as ONNX and torch store it. pad_begin/pad_end crop the
+// result.
 struct ConvTranspose {
   std::int64_t in = 0, out = 0, groups = 1;
   Window window;

@@ -25,9 +25,9 @@ RELPROP_API Isa default_isa();
 RELPROP_API int default_thread_count();
 
 struct PlanOptions {
-  int output = -1;          // node to explain; -1: the model's first output
+  int output = -1;  // node to explain; -1: the model's first output
   Isa isa = default_isa();
-  bool forward_only = false;     // no relevance: no rules are needed, denominators are not kept
+  bool forward_only = false;  // no relevance: no rules are needed, denominators are not kept
   std::int64_t workspace_bytes = 256 << 20;  // samples are taken in chunks that fit, at least one
 };
 
@@ -41,9 +41,10 @@ enum class StartKind {
 };
 struct Start {
   StartKind kind = StartKind::output;
-  int targets_per_sample = 1;                // several share the forward pass
-  const std::int64_t* targets = nullptr;     // (n, targets_per_sample) flat output indices; -1: arg max
-  const float* values = nullptr;             // array: (n, targets_per_sample, output shape)
+  int targets_per_sample = 1;  // several share the forward pass
+  const std::int64_t* targets =
+      nullptr;                    // (n, targets_per_sample) flat output indices; -1: arg max
+  const float* values = nullptr;  // array: (n, targets_per_sample, output shape)
 };
 
 // Relevance is multiplied by values at the node's output. values: (n or 1, node shape) row-major.
@@ -67,16 +68,16 @@ struct RelevanceRequest {
   const float* x = nullptr;  // (n, input shape) row-major
   std::int64_t n = 0;
   Start start;
-  float* relevance = nullptr;                 // (n, targets_per_sample, input shape)
-  float* output = nullptr;                    // (n, output shape) or null
-  std::vector<int> layers;                    // nodes whose relevance is wanted ...
-  std::vector<float*> layer_relevance;        // ... each (n, targets_per_sample, node shape)
+  float* relevance = nullptr;           // (n, targets_per_sample, input shape)
+  float* output = nullptr;              // (n, output shape) or null
+  std::vector<int> layers;              // nodes whose relevance is wanted ...
+  std::vector<float*> layer_relevance;  // ... each (n, targets_per_sample, node shape)
   std::vector<Mask> masks;
-  bool exclude_parallel = false;              // masks also cut what bypasses the masked layer
+  bool exclude_parallel = false;  // masks also cut what bypasses the masked layer
   std::vector<LayerConservation>* conservation = nullptr;
-  bool square = false;                        // relevance becomes its square (sensitivity)
-  bool times_input = false;                   // relevance is multiplied by x (gradient x input)
-  int n_threads = 0;                          // 0: default_thread_count()
+  bool square = false;       // relevance becomes its square (sensitivity)
+  bool times_input = false;  // relevance is multiplied by x (gradient x input)
+  int n_threads = 0;         // 0: default_thread_count()
 };
 
 // Scratch memory of one caller at a time; grows to what a plan needs, then stays.
@@ -96,12 +97,12 @@ class RELPROP_API Workspace {
 };
 
 struct LayerInfo {
-  int node = 0;                     // in the model
+  int node = 0;  // in the model
   std::string name, op, rule;
-  std::string forward, backward;    // the kernel that runs each, with the reason it was chosen
+  std::string forward, backward;  // the kernel that runs each, with the reason it was chosen
   Shape shape;
   std::int64_t parameters = 0;
-  std::int64_t multiply_adds = 0;   // per sample, of one plain product
+  std::int64_t multiply_adds = 0;  // per sample, of one plain product
 };
 
 // A network compiled for one set of rules. Immutable: any number of threads may use it at once,

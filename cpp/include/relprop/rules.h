@@ -23,10 +23,10 @@ enum class RuleKind {
 // (src/kernels/elementwise.inl) and the table in src/linear.cpp; sources are in docs/rules.md.
 struct Rule {
   RuleKind kind = RuleKind::epsilon;
-  float alpha = 1, beta = 0;   // alpha_beta
-  float gamma = 0.25f;         // gamma
-  float stabilizer = 1e-6f;    // epsilon of st(z) = z + epsilon sign(z), sign(0) = +1
-  bool absorb_bias = true;     // false: the bias is left out of every denominator
+  float alpha = 1, beta = 0;     // alpha_beta
+  float gamma = 0.25f;           // gamma
+  float stabilizer = 1e-6f;      // epsilon of st(z) = z + epsilon sign(z), sign(0) = +1
+  bool absorb_bias = true;       // false: the bias is left out of every denominator
   std::vector<float> low, high;  // z_box: one value, one per channel, or the layer input's shape
 };
 

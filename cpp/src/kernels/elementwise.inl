@@ -58,8 +58,8 @@ struct MapConstants {
   Vec alpha, beta, gamma, eps;
 };
 
-// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0; written as their
-// difference and s-. Where z is neither, both are z itself: 0, or NaN.
+// s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0. Where z is
+// neither, both are z itself: 0, or NaN.
 template <class Mem>
 inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i, Mem mem) {
   const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
@@ -68,10 +68,10 @@ inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i
   const Vec side = select(above, mem(args.zp + i), mem(args.zn + i));
   // z + gamma side has the sign of z: side is z+ >= 0 above and z- <= 0 below.
   const Vec plain = r / stabilized(z + k.gamma * side, k.eps);
-  const Vec lift = k.gamma * plain;
-  const Vec difference = select(above, lift, select(below, zero - lift, z));
-  const Vec s_minus = select(above, plain, select(below, (one + k.gamma) * plain, z));
-  mem(difference, args.s_plus + i);
+  const Vec more = (one + k.gamma) * plain;
+  const Vec s_plus = select(above, more, select(below, plain, z));
+  const Vec s_minus = select(above, plain, select(below, more, z));
+  mem(s_plus, args.s_plus + i);
   if (args.s_minus) mem(s_minus, args.s_minus + i);
 }
 

@@ -26,23 +26,18 @@ struct AxisTaps {
 //   split_weight   first  = sum max(w, 0) a           second = sum min(w, 0) a
 //   blend          first  = sum w (w >= 0 ? a : b)
 //   blend_both     first  as blend                    second = sum w (w >= 0 ? b : a)
-//   lift           first  = sum w b + max(w, 0) a
-//   lift_both      first  as lift                     second = sum w b + min(w, 0) a
 // split_product also gives sum = first + second, the layer's plain product, where it is wanted. It
 // is added up block by block: first and second grow with the number of inputs and cancel, so their
 // final difference would carry ten times the rounding error of a plain sum over 512 3x3 channels.
 // Forward products that feed a rule are split_product; the backward product of a rule is blend with
-// a = s+, b = s- where the layer's input is known to be non-negative, blend_both otherwise. lift is
-// blend with a = s+ - s-, for two products: gamma's s+ and s- are nearly equal and their parts
-// cancel, so rounding s+ itself would cost a digit (VGG-16: 2.5 times the error).
-enum class Mode { plain, split_product, split_weight, blend, blend_both, lift, lift_both };
-inline constexpr int kModes = 7;
+// a = s+, b = s- where the layer's input is known to be non-negative, blend_both otherwise.
+enum class Mode { plain, split_product, split_weight, blend, blend_both };
+inline constexpr int kModes = 5;
 constexpr bool has_second(Mode mode) {
-  return mode == Mode::split_product || mode == Mode::split_weight || mode == Mode::blend_both ||
-         mode == Mode::lift_both;
+  return mode == Mode::split_product || mode == Mode::split_weight || mode == Mode::blend_both;
 }
 constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
-constexpr bool reads_b(Mode mode) { return mode >= Mode::blend; }
+constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
 
 // Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in
 // L1.
@@ -167,8 +162,7 @@ enum class Map {
   epsilon,     // s+ = R / st(z)                                       also norm, w^2, flat, z^B
   z_plus,      // s+ = R / st(zp),          s- = 0
   alpha_beta,  // s+ = alpha R / st(zp),    s- = -beta R / st(zn)
-  gamma,       // for lift: s_plus = s+ - s-, s_minus = s-
-               // z > 0: D = st(z + g zp): s+ = (1 + g) R / D, s- = R / D
+  gamma,       // z > 0: D = st(z + g zp): s+ = (1 + g) R / D, s- = R / D
                // z < 0: D = st(z + g zn): s+ = R / D, s- = (1 + g) R / D;   z = 0: both 0
 };
 struct MapArgs {
@@ -261,7 +255,7 @@ struct Kernels {
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;            // indexed by Mode
-  void (*partition[kModes])(const PartitionArgs&) noexcept;  // null: no such kernel
+  void (*partition[kModes])(const PartitionArgs&) noexcept;  // null for plain and split_weight
   void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;
   void (*finish)(const FinishArgs&) noexcept;
   void (*map)(const MapArgs&) noexcept;

@@ -38,11 +38,6 @@ void add_term(Sums& sums, Mode mode, double w, double a, double b) {
       sums.first += w * (w >= 0 ? a : b);
       sums.second += w * (w >= 0 ? b : a);
       return;
-    case Mode::lift: sums.first += w * b + positive(w) * a; return;
-    case Mode::lift_both:
-      sums.first += w * b + positive(w) * a;
-      sums.second += w * b + negative(w) * a;
-      return;
   }
 }
 
@@ -231,7 +226,7 @@ Sums map_one(const MapArgs& args, Int i) {
       const double z = args.z[i];
       if (!(z < 0 || z > 0)) return {z, z};  // 0, or NaN
       const double q = r / stabilized(z + g * (z < 0 ? args.zn[i] : args.zp[i]), eps);
-      return z < 0 ? Sums{-g * q, (1 + g) * q} : Sums{g * q, q};
+      return z < 0 ? Sums{q, (1 + g) * q} : Sums{(1 + g) * q, q};
     }
   }
   return {};
@@ -355,12 +350,11 @@ const Kernels kernels = {
     kPanelLanes,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
-     skip<Mode::blend_both>, skip<Mode::lift>, skip<Mode::lift_both>},
+     skip<Mode::blend_both>},
     {nullptr, partition<Mode::split_product>, nullptr, partition<Mode::blend>,
-     partition<Mode::blend_both>, nullptr, nullptr},
+     partition<Mode::blend_both>},
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
-     depthwise<Mode::blend>, depthwise<Mode::blend_both>, depthwise<Mode::lift>,
-     depthwise<Mode::lift_both>},
+     depthwise<Mode::blend>, depthwise<Mode::blend_both>},
     finish,
     map,
     tie,

@@ -16,9 +16,6 @@ RELPROP_INLINE void accumulate(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
     const Vec plus = positive_bits(w), minus = negative_bits(w);
     p = fma(kNegative ? minus : plus, a, p);
     m = fma(kNegative ? plus : minus, a, m);
-  } else if constexpr (kMode == Mode::lift || kMode == Mode::lift_both) {
-    p = fma(positive_bits(w), a, fma(w, b, p));
-    if constexpr (kMode == Mode::lift_both) m = fma(negative_bits(w), a, fma(w, b, m));
   } else {
     p = fma(w, by_sign_bit(w, a, b), p);
     if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
