@@ -20,8 +20,9 @@ def blocks(text: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda path: path.name)
-def test_python_runs(text: Path) -> None:
+def test_python_runs(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The blocks of one text, one after the other, as a reader would."""
+    monkeypatch.chdir(tmp_path)  # they write pictures
     names: dict[str, Any] = {}
     for block in blocks(text):
         exec(compile(block, str(text), "exec"), names)
