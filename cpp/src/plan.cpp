@@ -10,6 +10,7 @@
 #include "parallel.h"
 #include "plan_impl.h"
 #include "relprop/error.h"
+#include "request.h"
 
 namespace relprop {
 namespace {
@@ -304,57 +305,6 @@ std::int64_t chunk_size(const Plan::Impl& plan, std::int64_t n) {
   return std::clamp<std::int64_t>(fits, 1, std::max<std::int64_t>(n, 1));
 }
 
-// Two masked layers side by side would cut each other off.
-void check_masks(const Plan::Impl& plan, const RelevanceRequest& request) {
-  if (!request.exclude_parallel) return;
-  std::vector<int> layers;
-  for (const Mask& mask : request.masks)
-    if (const int s = plan.step_of[static_cast<std::size_t>(mask.node)]; s >= 0)
-      layers.push_back(s);
-  for (int layer : layers) {
-    std::vector<bool> related(plan.steps.size(), false), up = related;
-    related[static_cast<std::size_t>(layer)] = up[static_cast<std::size_t>(layer)] = true;
-    for (int i = static_cast<int>(plan.steps.size()) - 1; i >= 0; --i)
-      for (int input : plan.steps[static_cast<std::size_t>(i)].step.inputs)
-        if (up[static_cast<std::size_t>(i)]) up[static_cast<std::size_t>(input)] = true;
-    for (std::size_t i = 0; i < plan.steps.size(); ++i)
-      for (int input : plan.steps[i].step.inputs)
-        if (related[static_cast<std::size_t>(input)]) related[i] = true;
-    for (int other : layers)
-      if (!related[static_cast<std::size_t>(other)] && !up[static_cast<std::size_t>(other)])
-        throw Error(ErrorCode::invalid_argument,
-                    "exclude_parallel: layers '" +
-                        plan.nodes[static_cast<std::size_t>(
-                                       plan.steps[static_cast<std::size_t>(layer)].step.node)]
-                            .name +
-                        "' and '" +
-                        plan.nodes[static_cast<std::size_t>(
-                                       plan.steps[static_cast<std::size_t>(other)].step.node)]
-                            .name +
-                        "' lie on parallel branches; mask them in separate calls");
-  }
-}
-
-// Layers the explained output does not depend on have no relevance.
-void clear_unreached_layers(const Plan::Impl& plan, const RelevanceRequest& request) {
-  for (std::size_t k = 0; k < request.layers.size(); ++k) {
-    const auto node = static_cast<std::size_t>(request.layers[k]);
-    const int step = plan.step_of[node];
-    if (step < 0) {
-      std::fill_n(request.layer_relevance[k],
-                  request.n * request.start.targets_per_sample * size_of(plan.nodes[node].shape),
-                  0.0f);
-      continue;
-    }
-    const auto& nodes = plan.steps[static_cast<std::size_t>(step)].step.nodes;
-    if (std::find(nodes.begin(), nodes.end(), request.layers[k]) == nodes.end())
-      throw Error(ErrorCode::invalid_argument,
-                  "layer '" + plan.nodes[node].name +
-                      "' is folded into the layer behind it and shares its input with others; its "
-                      "relevance is not computed");
-  }
-}
-
 void merge_conservation(const std::vector<LayerConservation>& part,
                         std::vector<LayerConservation>& total) {
   for (const LayerConservation& p : part) {
@@ -436,6 +386,7 @@ Plan& Plan::operator=(Plan&&) noexcept = default;
 
 void Plan::forward(const float* x, std::int64_t n, float* y, Workspace& workspace,
                    int n_threads) const {
+  check_batch(n, x, y, n_threads);
   const int threads = effective_threads(n_threads);
   const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
   const std::int64_t chunk = chunk_size(*impl_, n);
@@ -453,7 +404,7 @@ void Plan::forward(const float* x, std::int64_t n, float* y, Workspace& workspac
 void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) const {
   if (impl_->options.forward_only)
     throw Error(ErrorCode::invalid_argument, "a plan made with forward_only has no relevance");
-  check_masks(*impl_, request);
+  check_request(*impl_, request);
   clear_unreached_layers(*impl_, request);
   const int threads = effective_threads(request.n_threads);
   const int targets = request.start.targets_per_sample;
