@@ -32,7 +32,8 @@ inline long first_difference(const std::vector<float>& a, const std::vector<floa
 }
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
-  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
+  return a.size() == b.size() &&
+         (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
 inline std::string show(const std::vector<float>& got, const std::vector<float>& wanted) {
