@@ -17,14 +17,11 @@ constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
 // Source coordinate that output coordinate o reads through tap t, or -1. Away
 // from the borders every tap is there and stands at its own place.
-inline std::int64_t source_of(const AxisTaps &taps, std::int64_t o,
-                              std::int64_t t) {
+inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
   const std::int64_t begin = taps.begin[o], end = taps.begin[o + 1];
-  if (begin + t < end && taps.tap[begin + t] == t)
-    return taps.source[begin + t];
+  if (begin + t < end && taps.tap[begin + t] == t) return taps.source[begin + t];
   for (std::int64_t i = begin; i < end; ++i)
-    if (taps.tap[i] == t)
-      return taps.source[i];
+    if (taps.tap[i] == t) return taps.source[i];
   return -1;
 }
 
@@ -32,7 +29,7 @@ inline std::int64_t source_of(const AxisTaps &taps, std::int64_t o,
 struct LanePixels {
   std::int32_t y[kPanelLanes], x[kPanelLanes];
 };
-inline LanePixels lane_pixels(const PartitionArgs &args) {
+inline LanePixels lane_pixels(const PartitionArgs& args) {
   LanePixels lanes{};
   std::int64_t y = args.p0 / args.out_width, x = args.p0 % args.out_width;
   for (std::int64_t lane = 0; lane < args.count; ++lane) {
@@ -50,25 +47,21 @@ constexpr float kZeros[kPanelRows] = {};
 
 // For every lane, where its source pixel of one tap begins, channel c0; zeros
 // in the padding.
-inline void find_sources(const PartitionArgs &args, const LanePixels &lanes,
-                         const float *source, std::int64_t tap, std::int64_t c0,
-                         const float **from) {
+inline void find_sources(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+                         std::int64_t tap, std::int64_t c0, const float** from) {
   const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
   std::int64_t row = -1, sy = -1;
   for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) {
     from[lane] = kZeros;
-    if (lane >= args.count)
-      continue;
+    if (lane >= args.count) continue;
     std::int64_t pixel = args.p0 + lane;
     if (args.x.begin != nullptr) {
       if (lanes.y[lane] != row) {
         row = lanes.y[lane];
         sy = source_of(args.y, row, ky);
       }
-      const std::int64_t sx =
-          sy < 0 ? -1 : source_of(args.x, lanes.x[lane], kx);
-      if (sx < 0)
-        continue;
+      const std::int64_t sx = sy < 0 ? -1 : source_of(args.x, lanes.x[lane], kx);
+      if (sx < 0) continue;
       pixel = sy * args.source_width + sx;
     }
     from[lane] = source + pixel * args.source_stride + c0;
@@ -77,24 +70,19 @@ inline void find_sources(const PartitionArgs &args, const LanePixels &lanes,
 
 // Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in
 // whole vectors.
-inline void copy_panel(const PartitionArgs &args, const LanePixels &lanes,
-                       const float *source, std::int64_t r0, std::int64_t r1,
-                       float *panel) {
+inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+                       std::int64_t r0, std::int64_t r1, float* panel) {
   std::int64_t r = r0;
   while (r < r1) {
     const std::int64_t c0 = r % args.channels;
-    const std::int64_t rest = args.channels - c0,
-                       count = rest < r1 - r ? rest : r1 - r;
-    const float *from[kPanelLanes];
+    const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
+    const float* from[kPanelLanes];
     find_sources(args, lanes, source, r / args.channels, c0, from);
     for (std::int64_t lane = 0; lane < args.count; lane += Vec::kWidth)
       for (std::int64_t c = 0; c < count; c += Vec::kWidth)
         transpose_block(
-            Vec::kWidth, block_extent(c, count),
-            [&](std::int64_t i) { return from[lane + i] + c; },
-            [&](std::int64_t i) {
-              return panel + (c + i) * kPanelLanes + lane;
-            });
+            Vec::kWidth, block_extent(c, count), [&](std::int64_t i) { return from[lane + i] + c; },
+            [&](std::int64_t i) { return panel + (c + i) * kPanelLanes + lane; });
     panel += count * kPanelLanes;
     r += count;
   }
@@ -102,7 +90,7 @@ inline void copy_panel(const PartitionArgs &args, const LanePixels &lanes,
 
 // Leaves the positive values in `panel` and moves the negative ones to
 // `negative`.
-inline void split_panel(float *panel, float *negative, std::int64_t rows) {
+inline void split_panel(float* panel, float* negative, std::int64_t rows) {
   for (std::int64_t i = 0; i < rows * kPanelLanes; i += Vec::kWidth) {
     const Vec v = Vec::load(panel + i);
     positive_bits(v).store(panel + i);
@@ -113,48 +101,46 @@ inline void split_panel(float *panel, float *negative, std::int64_t rows) {
 // One row of sums of an output. It starts from zero for every panel and is
 // added to what earlier panels gave, so that no chain of roundings is longer
 // than a panel.
-template <int kVectors> struct PanelSums {
+template <int kVectors>
+struct PanelSums {
   Vec v[kVectors];
 };
-template <int kVectors> RELPROP_INLINE void clear(PanelSums<kVectors> &s) {
-  unrolled<kVectors>([&](auto q)
-                         RELPROP_INLINED { s.v[q] = Vec::broadcast(0); });
+template <int kVectors>
+RELPROP_INLINE void clear(PanelSums<kVectors>& s) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.v[q] = Vec::broadcast(0); });
 }
 template <int kVectors>
-RELPROP_INLINE void copy(const PanelSums<kVectors> &from,
-                         PanelSums<kVectors> &to) {
+RELPROP_INLINE void copy(const PanelSums<kVectors>& from, PanelSums<kVectors>& to) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.v[q] = from.v[q]; });
 }
 template <int kVectors>
-RELPROP_INLINE void add_to(const PanelSums<kVectors> &s, float *p) {
+RELPROP_INLINE void add_to(const PanelSums<kVectors>& s, float* p) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-    float *at = p + q * Vec::kWidth;
+    float* at = p + q * Vec::kWidth;
     (Vec::load(at) + s.v[q]).store(at);
   });
 }
 template <int kVectors>
-RELPROP_INLINE void add_to(const PanelSums<kVectors> &s,
-                           const PanelSums<kVectors> &t, float *p) {
+RELPROP_INLINE void add_to(const PanelSums<kVectors>& s, const PanelSums<kVectors>& t, float* p) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-    float *at = p + q * Vec::kWidth;
+    float* at = p + q * Vec::kWidth;
     (Vec::load(at) + (s.v[q] + t.v[q])).store(at);
   });
 }
 
 // Entries of one pair of outputs in one block of rows.
 struct PairEntries {
-  const std::uint16_t *row;
-  const float *weight;
-  const std::int32_t *group;
+  const std::uint16_t* row;
+  const float* weight;
+  const std::int32_t* group;
 };
 
 // Adds the entries of one of the four groups: rows of panel0 to c0, of panel1
 // to c1.
 template <bool kSamePanel, int kVectors>
-RELPROP_INLINE void add_group(const PairEntries &entries, int group,
-                              const float *panel0, const float *panel1,
-                              PanelSums<kVectors> &c0,
-                              PanelSums<kVectors> &c1) {
+RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float* panel0,
+                              const float* panel1, PanelSums<kVectors>& c0,
+                              PanelSums<kVectors>& c1) {
   const std::int32_t end = entries.group[group + 1];
   for (std::int32_t i = entries.group[group]; i < end; ++i) {
     const std::int64_t at = entries.row[i] * kPanelLanes;
@@ -172,8 +158,8 @@ RELPROP_INLINE void add_group(const PairEntries &entries, int group,
 // z+, z- and their sum of one pair of outputs from one panel: two rows of sums
 // each.
 template <int kVectors>
-inline void add_split_pair(const PairEntries &entries, const float *panel,
-                           float *plus, float *minus, float *sum) {
+inline void add_split_pair(const PairEntries& entries, const float* panel, float* plus,
+                           float* minus, float* sum) {
   PanelSums<kVectors> c0, c1, plus0, plus1;
   clear(c0);
   clear(c1);
@@ -185,24 +171,22 @@ inline void add_split_pair(const PairEntries &entries, const float *panel,
   clear(c0);
   add_group<true>(entries, 2, panel, panel, c0, c1);
   add_to(c1, minus + kPanelLanes);
-  if (sum != nullptr)
-    add_to(plus1, c1, sum + kPanelLanes);
+  if (sum != nullptr) add_to(plus1, c1, sum + kPanelLanes);
   add_to(plus1, plus + kPanelLanes);
   clear(c1);
   add_group<true>(entries, 3, panel, panel, c0, c1);
   add_to(plus0, plus);
   add_to(c0, minus);
   add_to(c1, plus + kPanelLanes);
-  if (sum == nullptr)
-    return;
+  if (sum == nullptr) return;
   add_to(plus0, c0, sum);
   add_to(c1, sum + kPanelLanes);
 }
 
 // sum w (w >= 0 ? a : b) of one pair of outputs.
 template <int kVectors>
-inline void add_blend_pair(const PairEntries &entries, const float *a,
-                           const float *b, float *sums) {
+inline void add_blend_pair(const PairEntries& entries, const float* a, const float* b,
+                           float* sums) {
   PanelSums<kVectors> c0, c1;
   clear(c0);
   clear(c1);
@@ -215,8 +199,7 @@ inline void add_blend_pair(const PairEntries &entries, const float *a,
 }
 
 // (outputs, lanes) -> (pixels, channels).
-inline void write_sums(const PartitionArgs &args, const float *sums,
-                       float *to) {
+inline void write_sums(const PartitionArgs& args, const float* sums, float* to) {
   for (std::int64_t m = 0; m < args.outputs; m += Vec::kWidth)
     for (std::int64_t p = 0; p < args.count; p += Vec::kWidth)
       transpose_block(
@@ -230,7 +213,7 @@ struct PanelScratch {
   std::int64_t pairs;
   float *panel_a, *panel_b, *plus, *minus, *sum, *end;
 
-  PanelScratch(const PartitionArgs &args, bool with_second, bool with_sum)
+  PanelScratch(const PartitionArgs& args, bool with_second, bool with_sum)
       : pairs((args.outputs + 1) / 2), panel_a(args.scratch) {
     const std::int64_t sums = 2 * pairs * kPanelLanes;
     panel_b = panel_a + kPanelRows * kPanelLanes;
@@ -244,19 +227,16 @@ struct PanelScratch {
 // Block k of rows for all outputs, the first kVectors vectors of the panel's
 // lanes.
 template <Mode kMode, int kVectors>
-inline void add_pairs(const PartitionArgs &args, std::int64_t k,
-                      const PanelScratch &scratch) {
+inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScratch& scratch) {
   for (std::int64_t q = 0; q < scratch.pairs; ++q) {
-    const PairEntries entries{args.row, args.weight,
-                              args.group + (k * scratch.pairs + q) * 5};
+    const PairEntries entries{args.row, args.weight, args.group + (k * scratch.pairs + q) * 5};
     const std::int64_t at = 2 * q * kPanelLanes;
     float *p = scratch.plus + at, *m = scratch.minus + at;
     if constexpr (kMode == Mode::split_product) {
-      float *s = scratch.sum != nullptr ? scratch.sum + at : nullptr;
+      float* s = scratch.sum != nullptr ? scratch.sum + at : nullptr;
       add_split_pair<kVectors>(entries, scratch.panel_a, p, m, s);
       // A negative source turns the sign of every product.
-      if (!args.nonnegative)
-        add_split_pair<kVectors>(entries, scratch.panel_b, m, p, s);
+      if (!args.nonnegative) add_split_pair<kVectors>(entries, scratch.panel_b, m, p, s);
     } else {
       add_blend_pair<kVectors>(entries, scratch.panel_a, scratch.panel_b, p);
       if constexpr (kMode == Mode::blend_both)
@@ -265,13 +245,11 @@ inline void add_pairs(const PartitionArgs &args, std::int64_t k,
   }
 }
 
-template <Mode kMode> void partition(const PartitionArgs &args) noexcept {
-  const std::int64_t rows =
-      args.kernel_height * args.kernel_width * args.channels;
-  const PanelScratch scratch(args, has_second(kMode),
-                             has_sum(kMode) && args.sum != nullptr);
-  for (float *p = scratch.plus; p < scratch.end; p += Vec::kWidth)
-    Vec::broadcast(0).store(p);
+template <Mode kMode>
+void partition(const PartitionArgs& args) noexcept {
+  const std::int64_t rows = args.kernel_height * args.kernel_width * args.channels;
+  const PanelScratch scratch(args, has_second(kMode), has_sum(kMode) && args.sum != nullptr);
+  for (float* p = scratch.plus; p < scratch.end; p += Vec::kWidth) Vec::broadcast(0).store(p);
 
   const LanePixels lanes = lane_pixels(args);
   for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
@@ -285,25 +263,14 @@ template <Mode kMode> void partition(const PartitionArgs &args) noexcept {
     // The last tile of an image may be narrow: 14 x 14 pixels are three tiles
     // of 64 and one of 4.
     switch ((args.count + Vec::kWidth - 1) / Vec::kWidth) {
-    case 1:
-      add_pairs<kMode, 1>(args, k, scratch);
-      break;
-    case 2:
-      add_pairs<kMode, 2>(args, k, scratch);
-      break;
-    case 3:
-      add_pairs<kMode, 3>(args, k, scratch);
-      break;
-    default:
-      add_pairs<kMode, 4>(args, k, scratch);
-      break;
+      case 1: add_pairs<kMode, 1>(args, k, scratch); break;
+      case 2: add_pairs<kMode, 2>(args, k, scratch); break;
+      case 3: add_pairs<kMode, 3>(args, k, scratch); break;
+      default: add_pairs<kMode, 4>(args, k, scratch); break;
     }
   }
   write_sums(args, scratch.plus, args.first);
-  if constexpr (has_second(kMode))
-    write_sums(args, scratch.minus, args.second);
-  if (scratch.sum != nullptr)
-    write_sums(args, scratch.sum, args.sum);
+  if constexpr (has_second(kMode)) write_sums(args, scratch.minus, args.second);
+  if (scratch.sum != nullptr) write_sums(args, scratch.sum, args.sum);
 }
-static_assert(kPanelVectors == 4,
-              "partition() enumerates the widths of a tile");
+static_assert(kPanelVectors == 4, "partition() enumerates the widths of a tile");
