@@ -1,22 +1,20 @@
-// Sign-partitioned product: lanes run over output pixels, weights are scalars.
-// The sources of a tile of pixels are copied into a panel (rows = kernel tap x
-// channel) that stays in L1. Outputs come in pairs, and the panel's rows are
-// sorted by the signs of the pair's two weights when the weights are packed.
-// Inside one of the four groups it is fixed which sum each product belongs to,
-// so both z+ = sum max(w a, 0) and z- = sum min(w a, 0) cost the
-// multiplications of one plain product:
+// Sign-partitioned product: lanes run over output pixels, weights are scalars. The sources of a
+// tile of pixels are copied into a panel (rows = kernel tap x channel) that stays in L1. Outputs
+// come in pairs, and the panel's rows are sorted by the signs of the pair's two weights when the
+// weights are packed. Inside one of the four groups it is fixed which sum each product belongs to,
+// so both z+ = sum max(w a, 0) and z- = sum min(w a, 0) cost the multiplications of one plain
+// product:
 //
 //   group     (+,+)   (+,-)   (-,-)   (-,+)
-//   output 0  z+      z+      z-      z-        between groups only one of the
-//   two output 1  z+      z-      z-      z+        accumulator rows changes
+//   output 0  z+      z+      z-      z-        between groups only one of the two
+//   output 1  z+      z-      z-      z+        accumulator rows changes
 //
-// Backward, s+ and s- have a panel each and the sign of the weight picks the
-// panel instead.
+// Backward, s+ and s- have a panel each and the sign of the weight picks the panel instead.
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
-// Source coordinate that output coordinate o reads through tap t, or -1. Away
-// from the borders every tap is there and stands at its own place.
+// Source coordinate that output coordinate o reads through tap t, or -1. Away from the borders
+// every tap is there and stands at its own place.
 inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
   const std::int64_t begin = taps.begin[o], end = taps.begin[o + 1];
   if (begin + t < end && taps.tap[begin + t] == t) return taps.source[begin + t];
@@ -45,8 +43,7 @@ inline LanePixels lane_pixels(const PartitionArgs& args) {
 
 constexpr float kZeros[kPanelRows] = {};
 
-// For every lane, where its source pixel of one tap begins, channel c0; zeros
-// in the padding.
+// For every lane, where its source pixel of one tap begins, channel c0; zeros in the padding.
 inline void find_sources(const PartitionArgs& args, const LanePixels& lanes, const float* source,
                          std::int64_t tap, std::int64_t c0, const float** from) {
   const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
@@ -68,8 +65,7 @@ inline void find_sources(const PartitionArgs& args, const LanePixels& lanes, con
   }
 }
 
-// Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in
-// whole vectors.
+// Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in whole vectors.
 inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const float* source,
                        std::int64_t r0, std::int64_t r1, float* panel) {
   std::int64_t r = r0;
@@ -88,8 +84,7 @@ inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const
   }
 }
 
-// Leaves the positive values in `panel` and moves the negative ones to
-// `negative`.
+// Leaves the positive values in `panel` and moves the negative ones to `negative`.
 inline void split_panel(float* panel, float* negative, std::int64_t rows) {
   for (std::int64_t i = 0; i < rows * kPanelLanes; i += Vec::kWidth) {
     const Vec v = Vec::load(panel + i);
@@ -98,9 +93,8 @@ inline void split_panel(float* panel, float* negative, std::int64_t rows) {
   }
 }
 
-// One row of sums of an output. It starts from zero for every panel and is
-// added to what earlier panels gave, so that no chain of roundings is longer
-// than a panel.
+// One row of sums of an output. It starts from zero for every panel and is added to what earlier
+// panels gave, so that no chain of roundings is longer than a panel.
 template <int kVectors>
 struct PanelSums {
   Vec v[kVectors];
@@ -135,8 +129,7 @@ struct PairEntries {
   const std::int32_t* group;
 };
 
-// Adds the entries of one of the four groups: rows of panel0 to c0, of panel1
-// to c1.
+// Adds the entries of one of the four groups: rows of panel0 to c0, of panel1 to c1.
 template <bool kSamePanel, int kVectors>
 RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float* panel0,
                               const float* panel1, PanelSums<kVectors>& c0,
@@ -155,8 +148,7 @@ RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float
   }
 }
 
-// z+, z- and their sum of one pair of outputs from one panel: two rows of sums
-// each.
+// z+, z- and their sum of one pair of outputs from one panel: two rows of sums each.
 template <int kVectors>
 inline void add_split_pair(const PairEntries& entries, const float* panel, float* plus,
                            float* minus, float* sum) {
@@ -224,8 +216,7 @@ struct PanelScratch {
   }
 };
 
-// Block k of rows for all outputs, the first kVectors vectors of the panel's
-// lanes.
+// Block k of rows for all outputs, the first kVectors vectors of the panel's lanes.
 template <Mode kMode, int kVectors>
 inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScratch& scratch) {
   for (std::int64_t q = 0; q < scratch.pairs; ++q) {
@@ -260,8 +251,7 @@ void partition(const PartitionArgs& args) noexcept {
     } else if (!args.nonnegative) {
       split_panel(scratch.panel_a, scratch.panel_b, r1 - r0);
     }
-    // The last tile of an image may be narrow: 14 x 14 pixels are three tiles
-    // of 64 and one of 4.
+    // The last tile of an image may be narrow: 14 x 14 pixels are three tiles of 64 and one of 4.
     switch ((args.count + Vec::kWidth - 1) / Vec::kWidth) {
       case 1: add_pairs<kMode, 1>(args, k, scratch); break;
       case 2: add_pairs<kMode, 2>(args, k, scratch); break;
