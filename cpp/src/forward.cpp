@@ -268,6 +268,7 @@ void softmax_row_major(const Shape& shape, std::int64_t axis, float* y) {
 void run_forward(const Execution& run, const float* x) {
   for (std::size_t i = 0; i < run.plan.steps.size(); ++i) {
     const CompiledStep& step = run.plan.steps[i];
+    const StepTimer timer(run, static_cast<int>(i), &LayerSeconds::forward);
     switch (step.step.kind) {
       case StepKind::input:
         enter_layout(run, run.plan.nodes[0].shape, x, run.buffer(step.value));

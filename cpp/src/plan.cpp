@@ -406,6 +406,11 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
     throw Error(ErrorCode::invalid_argument, "a plan made with forward_only has no relevance");
   check_request(*impl_, request);
   clear_unreached_layers(*impl_, request);
+  if (request.seconds) {
+    request.seconds->assign(impl_->steps.size(), {});
+    for (std::size_t i = 0; i < impl_->steps.size(); ++i)
+      (*request.seconds)[i].node = impl_->steps[i].step.node;
+  }
   const int threads = effective_threads(request.n_threads);
   const int targets = request.start.targets_per_sample;
   const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
@@ -414,8 +419,8 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
     const std::int64_t count = std::min(chunk, request.n - at);
     float* memory = prepare(*workspace.impl_, *impl_, count, threads, targets > 1);
     const Layout& layout = workspace.impl_->layout;
-    const Execution run{*impl_, *impl_->kernels,      count, threads, memory,
-                        layout, memory + layout.total};
+    const Execution run{*impl_, *impl_->kernels,       count,          threads, memory,
+                        layout, memory + layout.total, request.seconds};
     run_forward(run, request.x + at * in);
     if (request.output) write_output(run, request.output + at * out);
     for (int target = 0; target < targets; ++target) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -83,6 +84,7 @@ struct Execution {
   float* memory;
   const Layout& layout;
   float* scratch;
+  std::vector<LayerSeconds>* seconds = nullptr;
 
   float* buffer(int id) const {
     return id < 0 ? nullptr : memory + layout.offset[static_cast<std::size_t>(id)];
@@ -95,6 +97,25 @@ struct Execution {
 // Points that one call of a list kernel takes, and the scratch that a map in front of it needs.
 inline constexpr std::int64_t kListFloats = 8192;
 std::int64_t list_points(std::int64_t channels);
+
+// Adds the time from construction to destruction to the step's account, if there is one.
+class StepTimer {
+ public:
+  StepTimer(const Execution& run, int step, double LayerSeconds::* part)
+      : account_(run.seconds ? &((*run.seconds)[static_cast<std::size_t>(step)].*part) : nullptr) {
+    if (account_) start_ = std::chrono::steady_clock::now();
+  }
+  ~StepTimer() {
+    if (account_)
+      *account_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+  StepTimer(const StepTimer&) = delete;
+  StepTimer& operator=(const StepTimer&) = delete;
+
+ private:
+  double* account_;
+  std::chrono::steady_clock::time_point start_;
+};
 
 // forward.cpp
 void run_forward(const Execution& run, const float* x);

@@ -29,6 +29,7 @@ class Backward {
     start();
     for (int i = static_cast<int>(run_.plan.steps.size()) - 1; i >= 0; --i) {
       const CompiledStep& step = run_.step(i);
+      const StepTimer timer(run_, i, &LayerSeconds::backward);
       if (!present_[static_cast<std::size_t>(i)]) {
         write_missing_layers(step);
         continue;

@@ -284,6 +284,31 @@ py::tuple relevance(PyPlan& self, const py::object& x, const py::object& start,
                         py::cast(call.layers), conservation_list(call.conservation));
 }
 
+// Wall seconds of every step in one pass, explaining the largest output.
+py::list profile(PyPlan& self, const py::object& x, int n_threads) {
+  using py::arg;
+  check_threads(n_threads);
+  Call call;
+  call.x = float_array(x, "x");
+  call.request.x = call.x.data();
+  call.request.n = batch_size(call.x, self.plan().input_shape(), "x");
+  set_start(call, py::str("output"), py::none(), self.plan().output_shape());
+  set_results(call, self, false, {}, false);
+  call.request.n_threads = n_threads;
+  std::vector<LayerSeconds> seconds;
+  call.request.seconds = &seconds;
+  {
+    const py::gil_scoped_release release;
+    const PyPlan::Lease workspace(self);
+    self.plan().relevance(call.request, *workspace);
+  }
+  py::list list;
+  for (const LayerSeconds& layer : seconds)
+    list.append(py::dict(arg("node") = layer.node, arg("forward") = layer.forward,
+                         arg("backward") = layer.backward));
+  return list;
+}
+
 py::list layer_list(const PyPlan& self) {
   using py::arg;
   py::list list;
@@ -327,6 +352,7 @@ void bind_plan(py::module_& m) {
            arg("targets") = none, arg("want_output") = false, arg("layers") = py::tuple(),
            arg("masks") = py::tuple(), arg("exclude_parallel") = false, arg("conservation") = false,
            arg("square") = false, arg("times_input") = false, arg("n_threads") = 0)
+      .def("profile", &profile, arg("x"), arg("n_threads") = 0)
       .def_property_readonly("input_shape",
                              [](const PyPlan& self) { return to_tuple(self.plan().input_shape()); })
       .def_property_readonly(

@@ -64,6 +64,12 @@ struct LayerConservation {
   double zero = 0;           // lost because a denominator was exactly zero
 };
 
+// Wall time of one step: a layer with what is fused into it, or a node of its own.
+struct LayerSeconds {
+  int node = 0;
+  double forward = 0, backward = 0;
+};
+
 struct RelevanceRequest {
   const float* x = nullptr;  // (n, input shape) row-major
   std::int64_t n = 0;
@@ -75,9 +81,10 @@ struct RelevanceRequest {
   std::vector<Mask> masks;
   bool exclude_parallel = false;  // masks also cut what bypasses the masked layer
   std::vector<LayerConservation>* conservation = nullptr;
-  bool square = false;       // relevance becomes its square (sensitivity)
-  bool times_input = false;  // relevance is multiplied by x (gradient x input)
-  int n_threads = 0;         // 0: default_thread_count()
+  std::vector<LayerSeconds>* seconds = nullptr;  // one per step, in forward order
+  bool square = false;                           // relevance becomes its square (sensitivity)
+  bool times_input = false;                      // relevance is multiplied by x (gradient x input)
+  int n_threads = 0;                             // 0: default_thread_count()
 };
 
 // Scratch memory of one caller at a time; grows to what a plan needs, then stays.
