@@ -27,16 +27,21 @@ from networks import EFFICIENTNET, SQUEEZENET, VGG
 
 CASES = {case.id: case for case in (replace(VGG, size=224), SQUEEZENET, EFFICIENTNET)}
 
-# Largest sum |a - b| / sum |b|. Rounding gives about 3e-7 through thirteen layers; a gradient also
-# jumps where rounding turns a ReLU or moves a maximum (1e-5 on one photograph of VGG-16).
+# Bars on sum |a - b| / sum |b| of a photograph, for the median over them. Rounding gives about 3e-7
+# through thirteen layers. A gradient also jumps where rounding turns a ReLU (1e-5 on one photograph
+# of VGG-16), and everyone's heatmap does where it decides between two nearly equal values of a
+# pooling window (3e-4 on one photograph), which WORST allows for.
 BARS = {"forward": 1e-5, "gradient": 1e-3, "alpha1_beta0": 1e-5, "alpha2_beta1": 1e-5}
+WORST = 1e-2
 
 Key = tuple[str, str]  # engine, task
 
 
-def deviation(a: rivals.Array, b: rivals.Array) -> float:
+def deviations(a: rivals.Array, b: rivals.Array) -> rivals.Array:
+    """One per sample."""
     assert a.shape == b.shape, (a.shape, b.shape)
-    return float(np.abs(a - b).sum(dtype=np.float64) / np.abs(b).sum(dtype=np.float64))
+    axes = tuple(range(1, a.ndim))
+    return np.abs(a - b).sum(axes, dtype=np.float64) / np.abs(b).sum(axes, dtype=np.float64)
 
 
 def check(
@@ -49,10 +54,12 @@ def check(
     found = {}
     for (engine, task), run in runs.items():
         result, reference = run(), references[task]
-        found[engine, task] = error = deviation(result[: len(reference)], reference)
-        other = deviation(result, kept.setdefault(task, result))
-        if not max(error, other / 2) <= BARS[task]:
-            sys.exit(f"{engine} {task}: {error:.2e} from float64, {other:.2e} from its rival")
+        error = deviations(result[: len(reference)], reference)
+        other = deviations(result, kept.setdefault(task, result))
+        found[engine, task] = float(np.median(error))
+        for who, values in (("float64", error), ("its rival", other / 2)):
+            if not (np.median(values) <= BARS[task] and values.max() <= WORST):
+                sys.exit(f"{engine} {task}: {values} from {who}")
     return found
 
 

@@ -175,7 +175,7 @@ def test_the_cases_reach_every_kernel(isa: str) -> None:
             (layer,) = (info for info in plan.layers if info["name"] == "layer")
             forward.add(layer["forward"].split(" ")[0])
             backward.add(layer["backward"].split(" ")[0])
-    assert forward == backward == {"zero-skipping", "sign-partitioned", "depthwise"}
+    assert forward == backward == {"zero-skipping", "sign-partitioned", "dot-product", "depthwise"}
 
 
 def test_the_forced_instruction_set_is_the_one_that_runs() -> None:

@@ -10,7 +10,12 @@ namespace {
 
 // Floats of one accumulator array of a tile: three of them and a block of weights fit into L2.
 constexpr std::int64_t kTileFloats = 16384;
-constexpr std::int64_t kSerialMultiplyAdds = 100000;
+// Less is not worth a region: it costs a few microseconds, milliseconds where the cores are busy.
+constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
+constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16;
+constexpr std::int64_t kNarrowWork = 16;  // a narrow output counts as this many others in a tile
+// Points of a list row where the layer has no rows: enough for a tile to be made of a few.
+constexpr std::int64_t kPointRow = 64;
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -19,22 +24,24 @@ struct Choice {
   const char* reason;
 };
 
-Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
-                   const Kernels& kernels) {
+Choice choose_path(const ContractionShape& s, SourceFacts source, const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
-  if (kernels.partition[static_cast<int>(mode)] == nullptr)
-    return {Path::skip, "a product without a panel form"};
-  if (source.sparse) return {Path::skip, "zeros behind a ReLU or max pooling"};
+  if (s.outputs <= kNarrowOutputs && s.channels >= kNarrowChannels)
+    return {Path::narrow, "few outputs of many channels"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
-  if (s.outputs < 16) return {Path::skip, "too few outputs to pay for a panel"};
+  // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
+  // channels are worse.
+  const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
+  if (source.sparse && !few) return {Path::skip, "zeros behind a ReLU or max pooling"};
   return {Path::partition, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
 }
 
 AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 
-// Extent of the tiles one image is cut into on the skip path.
+// Extent of the tiles one image is cut into on the skip path. All images of a pointwise layer are
+// one, of kPointRow points a row.
 struct SkipTiling {
-  std::int64_t height, width, outputs;  // extents to cover
+  std::int64_t images, height, width, outputs;  // extents to cover
   std::int64_t tile_rows, tile_columns, tile_outputs;
   std::int64_t rows() const { return ceil_div(height, tile_rows); }
   std::int64_t columns() const { return ceil_div(width, tile_columns); }
@@ -42,31 +49,58 @@ struct SkipTiling {
   std::int64_t tiles() const { return rows() * columns() * blocks(); }
 };
 
-SkipTiling skip_tiling(const Contraction& c, const Kernels& kernels, std::int64_t n) {
+SkipTiling skip_tiling(const Contraction& c, const ListShape& lists, std::int64_t n) {
   const ContractionShape& s = c.shape;
   SkipTiling t;
-  t.height = c.pointwise ? 1 : s.out_height;
-  t.width = c.pointwise ? n * s.out_pixels() : s.out_width;
+  t.images = c.pointwise ? 1 : n;
+  t.height = c.pointwise ? lists.rows : s.out_height;
+  t.width = c.pointwise ? lists.width : s.out_width;
   t.outputs = s.outputs;
-  t.tile_outputs = std::min<std::int64_t>(kernels.lane_block, s.outputs);
-  const std::int64_t pixels = kTileFloats / kernels.lane_block;
+  t.tile_outputs = std::min<std::int64_t>(c.skip.lanes, s.outputs);
+  const std::int64_t pixels = kTileFloats / c.skip.lanes;
   t.tile_columns = std::min(t.width, pixels);
   t.tile_rows = std::clamp<std::int64_t>(pixels / std::max<std::int64_t>(t.tile_columns, 1), 1,
                                          std::max<std::int64_t>(t.height, 1));
   return t;
 }
 
+// The lists and weights of a group of an image.
+SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffers& lists,
+                   std::int64_t image, std::int64_t group) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t row = image * s.source_height;
+  const std::int64_t at = row * shape.entries + shape.width * group * s.channels;
+  SkipArgs args{};
+  args.value = lists.value + (reads_b(c.mode) ? 2 * at : at);
+  args.index = lists.index + at;
+  args.kinds = list_kinds(c);
+  args.begin = lists.begin + row * shape.begins +
+               group * ceil_div(s.channels, c.skip.block) * (shape.width * args.kinds + 1);
+  args.row_entries = shape.entries;
+  args.row_begins = shape.begins;
+  args.channels = s.channels;
+  args.source_width = shape.width;
+  args.kernel_height = s.kernel_height;
+  args.kernel_width = s.kernel_width;
+  args.y = c.pointwise ? no_taps() : s.y.view();
+  args.x = c.pointwise ? no_taps() : s.x.view();
+  args.weight = c.skip.data.data() + group * c.skip.group_stride;
+  args.lanes = c.skip.lanes;
+  args.block = c.skip.block;
+  args.outputs = s.outputs;
+  return args;
+}
+
 void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
               std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
               const std::function<void(const ResultTile&, int)>& finish) {
   const ContractionShape& s = c.shape;
-  const SkipTiling t = skip_tiling(c, kernels, n);
-  const std::int64_t images = c.pointwise ? 1 : n;
-  const std::int64_t blocks = ceil_div(s.channels, kListBlock);
+  const ListShape lists = list_shape(c, n);
+  const SkipTiling t = skip_tiling(c, lists, n);
   const std::int64_t per_image = s.groups * t.tiles();
   const auto kernel = kernels.skip[static_cast<int>(c.mode)];
 
-  parallel_for(n_threads, images * per_image, [&](std::int64_t item, int thread) {
+  parallel_for(n_threads, t.images * per_image, [&](std::int64_t item, int thread) {
     const std::int64_t image = item / per_image;
     std::int64_t rest = item % per_image;
     const std::int64_t block = rest % t.blocks();
@@ -75,28 +109,11 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     rest /= s.groups;
     const std::int64_t column = rest % t.columns(), row = rest / t.columns();
 
-    SkipArgs args{};
-    const std::int64_t list_offset = image * s.source_pixels() * s.source_channels();
-    args.value_a = source.lists.value_a + list_offset + group * s.channels;
-    args.value_b =
-        source.lists.value_b ? source.lists.value_b + list_offset + group * s.channels : nullptr;
-    args.index = source.lists.index + list_offset + group * s.channels;
-    args.count_stride = s.groups * blocks * 2;
-    args.count =
-        source.lists.count + image * s.source_pixels() * args.count_stride + group * blocks * 2;
-    args.list_stride = s.source_channels();
-    args.channels = s.channels;
-    args.source_width = s.source_width;
-    args.kernel_height = s.kernel_height;
-    args.kernel_width = s.kernel_width;
-    args.y = c.pointwise ? no_taps() : s.y.view();
-    args.x = c.pointwise ? no_taps() : s.x.view();
+    SkipArgs args = skip_args(c, lists, source.lists, image, group);
     args.y0 = row * t.tile_rows;
     args.y1 = std::min(args.y0 + t.tile_rows, t.height);
     args.x0 = column * t.tile_columns;
     args.x1 = std::min(args.x0 + t.tile_columns, t.width);
-    args.weight = c.skip.data.data() + group * c.skip.group_stride;
-    args.outputs = s.outputs;
     args.m0 = block * t.tile_outputs;
     args.m1 = std::min(args.m0 + t.tile_outputs, s.outputs);
     args.out_stride = args.m1 - args.m0;
@@ -113,16 +130,16 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     tile.first = mine;
     tile.second = has_second(c.mode) ? mine + kTileFloats : nullptr;
     tile.sum = has_sum(c.mode) ? mine + 2 * kTileFloats : nullptr;
+    tile.image = image;
     const std::int64_t columns = args.x1 - args.x0;
-    if (c.pointwise || columns == t.width) {
-      tile.image = c.pointwise ? 0 : image;
-      tile.pixel = args.y0 * t.width + args.x0;
+    if (columns == t.width) {
+      tile.pixel = args.y0 * t.width;
       tile.count = (args.y1 - args.y0) * columns;
-      finish(tile, thread);
-      return;
+      // The last row of points may not be full.
+      if (c.pointwise) tile.count = std::min(tile.count, n * s.out_pixels() - tile.pixel);
+      return finish(tile, thread);
     }
     for (std::int64_t y = args.y0; y < args.y1; ++y) {
-      tile.image = image;
       tile.pixel = y * t.width + args.x0;
       tile.count = columns;
       finish(tile, thread);
@@ -178,17 +195,55 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
   });
 }
 
-std::int64_t depthwise_rows(const ContractionShape& s) {
-  const std::int64_t row = s.out_width * s.out_channels();
+// Rows of a tile whose results, all channels of them, fill a tile of the scratch.
+std::int64_t whole_rows(const ContractionShape& s, std::int64_t channels) {
+  const std::int64_t row = s.out_width * channels;
   return std::clamp<std::int64_t>(kTileFloats / std::max<std::int64_t>(row, 1), 1,
                                   std::max<std::int64_t>(s.out_height, 1));
+}
+
+void run_narrow(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                const std::function<void(const ResultTile&, int)>& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t rows = whole_rows(s, s.outputs * kNarrowWork),
+                     tiles = ceil_div(s.out_height, rows);
+  const std::int64_t values = rows * s.out_width * s.outputs;
+  const auto kernel = kernels.narrow[static_cast<int>(c.mode)];
+  parallel_for(n_threads, n * s.groups * tiles, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / (s.groups * tiles), group = item / tiles % s.groups;
+    const std::int64_t offset =
+        image * s.source_pixels() * s.source_channels() + group * s.channels;
+    float* mine = scratch + thread * scratch_stride;
+    NarrowArgs args{};
+    args.a = source.a + offset;
+    args.b = source.b ? source.b + offset : nullptr;
+    args.source_stride = s.source_channels();
+    args.source_width = s.source_width;
+    args.channels = s.channels;
+    args.kernel_width = s.kernel_width;
+    args.y = s.y.view();
+    args.x = s.x.view();
+    args.out_width = s.out_width;
+    args.y0 = item % tiles * rows;
+    args.y1 = std::min(args.y0 + rows, s.out_height);
+    args.weight = c.narrow.data() + group * s.taps() * s.outputs * s.channels;
+    args.outputs = s.outputs;
+    args.first = mine;
+    args.second = has_second(c.mode) ? mine + values : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * values : nullptr;
+    kernel(args);
+    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, group * s.outputs,
+            s.outputs, args.first, args.second, args.sum},
+           thread);
+  });
 }
 
 void run_depthwise(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const std::function<void(const ResultTile&, int)>& finish) {
   const ContractionShape& s = c.shape;
-  const std::int64_t rows = depthwise_rows(s), tiles = ceil_div(s.out_height, rows);
+  const std::int64_t rows = whole_rows(s, s.out_channels()), tiles = ceil_div(s.out_height, rows);
   const std::int64_t channels = s.out_channels();
   const auto kernel = kernels.depthwise[static_cast<int>(c.mode)];
   parallel_for(n_threads, n * tiles, [&](std::int64_t item, int thread) {
@@ -222,6 +277,7 @@ const char* path_name(Path path) {
   switch (path) {
     case Path::skip: return "zero-skipping";
     case Path::partition: return "sign-partitioned";
+    case Path::narrow: return "dot-product";
     case Path::depthwise: return "depthwise";
   }
   return "";
@@ -239,7 +295,7 @@ bool ContractionShape::pointwise() const {
 }
 
 std::int64_t Contraction::weight_bytes() const {
-  std::int64_t bytes = (skip.data.size() + depthwise.size()) * 4;
+  std::int64_t bytes = (skip.data.size() + narrow.size() + depthwise.size()) * 4;
   for (const auto& g : partition.groups)
     bytes += static_cast<std::int64_t>(g.row.size() * 2 + g.weight.size() * 4 + g.group.size() * 4);
   return bytes;
@@ -252,23 +308,64 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.mode = mode;
   c.nonnegative = source.nonnegative;
   c.pointwise = c.shape.pointwise();
-  const Choice choice = choose_path(c.shape, mode, source, kernels);
+  const Choice choice = choose_path(c.shape, source, kernels);
   c.path = choice.path;
   c.reason = choice.reason;
   switch (c.path) {
-    case Path::skip: c.skip = pack_skip(weight, kernels.lane_block, kernels.vector_width); break;
+    case Path::skip: {
+      const bool window = c.shape.taps() > 1;
+      const bool blocks_average = c.shape.channels > kListBlock && mode != Mode::plain;
+      c.skip =
+          pack_skip(weight, window ? kernels.window_lanes : kernels.lane_block,
+                    window && blocks_average ? kListBlock : kShortListBlock, kernels.vector_width);
+      break;
+    }
     case Path::partition: c.partition = pack_partition(weight); break;
+    case Path::narrow: c.narrow = pack_narrow(weight); break;
     case Path::depthwise: c.depthwise = pack_depthwise(weight); break;
   }
   return c;
 }
 
-std::int64_t list_values(const ContractionShape& s) {
-  return s.source_pixels() * s.source_channels();
+// Only a split product has to know an entry's sign.
+int list_kinds(const Contraction& c) {
+  return c.mode == Mode::split_product && !c.nonnegative ? 2 : 1;
 }
 
-std::int64_t list_bytes(const ContractionShape& s) {
-  return list_values(s) + s.source_pixels() * s.groups * ceil_div(s.channels, kListBlock) * 2;
+ListShape list_shape(const Contraction& c, std::int64_t n) {
+  const ContractionShape& s = c.shape;
+  ListShape lists{n * s.source_height, s.source_width, 0, 0};
+  if (c.pointwise) {
+    const std::int64_t points = n * s.source_pixels();
+    lists.width = std::min(points, kPointRow);
+    lists.rows = ceil_div(points, std::max<std::int64_t>(lists.width, 1));
+  }
+  lists.entries = lists.width * s.source_channels();
+  lists.begins = s.groups * ceil_div(s.channels, c.skip.block) * (lists.width * list_kinds(c) + 1);
+  return lists;
+}
+
+ListBuffers list_buffers(const Contraction& c, std::int64_t n, float* memory) {
+  const ListShape shape = list_shape(c, n);
+  const std::int64_t values = shape.rows * shape.entries;
+  ListBuffers lists;
+  lists.value = memory;
+  lists.begin = reinterpret_cast<std::uint32_t*>(memory + (reads_b(c.mode) ? 2 : 1) * values);
+  lists.index = reinterpret_cast<std::uint8_t*>(lists.begin + shape.rows * shape.begins);
+  return lists;
+}
+
+std::int64_t list_floats(const Contraction& c) {
+  const ContractionShape& s = c.shape;
+  std::int64_t points = s.source_pixels();
+  // Of n samples' points up to kPointRow - 1 are added to fill the last row, but only if they are
+  // more than one row.
+  if (c.pointwise)
+    points = points < kPointRow ? 2 * points : ceil_div(points, kPointRow) * kPointRow;
+  const std::int64_t blocks = s.groups * ceil_div(s.channels, c.skip.block);
+  const std::int64_t begins = points * blocks * (list_kinds(c) + 1);
+  const std::int64_t values = points * s.source_channels();
+  return (reads_b(c.mode) ? 2 : 1) * values + begins + ceil_div(values, 4);
 }
 
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
@@ -278,13 +375,15 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
     case Path::partition:
       return partition_scratch(s.outputs, kernels.panel_lanes) +
              3 * kernels.panel_lanes * s.outputs;
-    case Path::depthwise: return 3 * depthwise_rows(s) * s.out_width * s.out_channels();
+    case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
+    case Path::depthwise:
+      return 3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels();
   }
   return 0;
 }
 
-int threads_for(std::int64_t multiply_adds, int n_threads) {
-  return multiply_adds < kSerialMultiplyAdds ? 1 : n_threads;
+int threads_for_values(std::int64_t values, int n_threads) {
+  return values < kSerialValues ? 1 : n_threads;
 }
 
 void run_contraction(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
@@ -292,12 +391,14 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
                      const std::function<void(const ResultTile&, int)>& finish) {
   const ContractionShape& s = c.shape;
   const std::int64_t work = n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
-  const int threads = threads_for(work, n_threads);
+  const int threads = work < kSerialMultiplyAdds ? 1 : n_threads;
   switch (c.path) {
     case Path::skip:
       return run_skip(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::partition:
       return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::narrow:
+      return run_narrow(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::depthwise:
       return run_depthwise(c, kernels, source, n, scratch, scratch_stride, threads, finish);
   }

@@ -12,6 +12,7 @@ namespace relprop {
 enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
+  narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel
 };
 const char* path_name(Path path);
@@ -48,7 +49,7 @@ struct Contraction {
   bool pointwise = false;
   SkipWeights skip;
   PartitionWeights partition;
-  AlignedFloats depthwise;
+  AlignedFloats narrow, depthwise;
 
   std::int64_t weight_bytes() const;
 };
@@ -65,16 +66,23 @@ struct ResultTile {
   float* sum;
 };
 
-// Lists of the non-zero sources, for the skip path.
-struct ListBuffers {
-  float* value_a = nullptr;
-  float* value_b = nullptr;
-  std::uint8_t* index = nullptr;
-  std::uint8_t* count = nullptr;
+// Lists of the non-zero sources of n samples, for the skip path (see ListArgs). A list row is a row
+// of source pixels; pointwise layers have no rows, and take any run of points.
+struct ListShape {
+  std::int64_t rows, width;
+  std::int64_t entries, begins;  // room of a row
 };
-// Floats that the lists of one sample take, in units that any buffer can hold.
-std::int64_t list_values(const ContractionShape& shape);  // per value array
-std::int64_t list_bytes(const ContractionShape& shape);   // index and count together
+ListShape list_shape(const Contraction& c, std::int64_t n);
+
+struct ListBuffers {
+  float* value = nullptr;
+  std::uint8_t* index = nullptr;
+  std::uint32_t* begin = nullptr;
+};
+ListBuffers list_buffers(const Contraction& c, std::int64_t n, float* memory);
+// Floats of such memory: this many for every sample are enough for any n.
+std::int64_t list_floats(const Contraction& c);
+int list_kinds(const Contraction& c);
 
 // Per-thread scratch that run_contraction needs.
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels);
@@ -91,7 +99,7 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
                      std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                      const std::function<void(const ResultTile&, int)>& finish);
 
-// Threads worth starting for this many multiply-adds: a region costs a few microseconds.
-int threads_for(std::int64_t multiply_adds, int n_threads);
+// Threads worth starting for this many values that are only read and written.
+int threads_for_values(std::int64_t values, int n_threads);
 
 }  // namespace relprop

@@ -17,13 +17,49 @@ void for_blocks(const Execution& run, std::int64_t n,
                 const std::function<void(std::int64_t, std::int64_t)>& f) {
   constexpr std::int64_t kBlock = 16384;
   const std::int64_t blocks = (n + kBlock - 1) / kBlock;
-  parallel_for(blocks > 2 ? run.threads : 1, blocks,
+  parallel_for(threads_for_values(n, run.threads), blocks,
                [&](std::int64_t b, int) { f(b * kBlock, std::min(n, (b + 1) * kBlock)); });
+}
+
+// The last row of points may not be full: the rest of its points have no entries.
+static void end_row(const ListArgs& args, const ListShape& shape, std::int64_t points) {
+  const std::int64_t kinds = args.by_sign ? 2 : 1, begins = shape.width * kinds + 1;
+  for (std::int64_t q = 0; q < shape.begins; q += begins)
+    std::fill(args.begin + q + points * kinds + 1, args.begin + q + begins,
+              args.begin[q + points * kinds]);
+}
+
+void for_list_points(const Execution& run, const Contraction& c, const ListBuffers& lists,
+                     const std::function<void(ListArgs, std::int64_t, int)>& f) {
+  const ContractionShape& s = c.shape;
+  const ListShape shape = list_shape(c, run.n);
+  const std::int64_t points = run.n * s.source_pixels(), channels = s.source_channels();
+  const std::int64_t step = list_points(channels);
+  parallel_for(threads_for_values(points * channels, run.threads), shape.rows,
+               [&](std::int64_t row, int thread) {
+                 ListArgs args{};
+                 args.width = shape.width;
+                 args.groups = s.groups;
+                 args.channels = s.channels;
+                 args.block = c.skip.block;
+                 args.by_sign = list_kinds(c) == 2;
+                 args.value = lists.value + (reads_b(c.mode) ? 2 : 1) * row * shape.entries;
+                 args.index = lists.index + row * shape.entries;
+                 args.begin = lists.begin + row * shape.begins;
+                 const std::int64_t first = row * shape.width;
+                 const std::int64_t last = std::min(first + shape.width, points);
+                 for (std::int64_t p = first; p < last; p += step) {
+                   args.x0 = p - first;
+                   args.x1 = std::min(args.x0 + step, last - first);
+                   f(args, p, thread);
+                 }
+                 if (last - first < shape.width) end_row(args, shape, last - first);
+               });
 }
 
 void enter_layout(const Execution& run, const Shape& shape, const float* from, float* to) {
   const std::int64_t size = size_of(shape), channels = channels_of(shape);
-  parallel_for(threads_for(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
+  parallel_for(threads_for_values(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
     run.kernels.transpose({from + i * size, to + i * size, channels, pixels_of(shape)});
   });
 }
@@ -31,44 +67,20 @@ void enter_layout(const Execution& run, const Shape& shape, const float* from, f
 void leave_layout(const Execution& run, const Shape& shape, const float* from, float* to,
                   std::int64_t to_stride) {
   const std::int64_t size = size_of(shape), channels = channels_of(shape);
-  parallel_for(threads_for(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
+  parallel_for(threads_for_values(size * run.n, run.threads), run.n, [&](std::int64_t i, int) {
     run.kernels.transpose({from + i * size, to + i * to_stride, pixels_of(shape), channels});
   });
-}
-
-ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n,
-                         bool with_b) {
-  const std::int64_t values = n * list_values(shape);
-  ListBuffers lists;
-  lists.value_a = memory;
-  lists.value_b = with_b ? memory + values : nullptr;
-  lists.index = reinterpret_cast<std::uint8_t*>(memory + (with_b ? 2 : 1) * values);
-  lists.count = lists.index + values;
-  return lists;
 }
 
 namespace {
 
 void make_lists(const Execution& run, const Contraction& c, const float* x,
                 const ListBuffers& lists) {
-  const ContractionShape& s = c.shape;
-  const std::int64_t channels = s.source_channels(), points = run.n * s.source_pixels();
-  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
-  const std::int64_t step = list_points(channels);
-  parallel_for(threads_for(points * channels, run.threads), (points + step - 1) / step,
-               [&](std::int64_t item, int) {
-                 const std::int64_t p = item * step;
-                 ListArgs args{};
-                 args.a = x + p * channels;
-                 args.points = std::min(step, points - p);
-                 args.groups = s.groups;
-                 args.channels = s.channels;
-                 args.by_sign = c.mode == Mode::split_product && !c.nonnegative;
-                 args.value_a = lists.value_a + p * channels;
-                 args.index = lists.index + p * channels;
-                 args.count = lists.count + p * s.groups * blocks * 2;
-                 run.kernels.list(args);
-               });
+  const std::int64_t channels = c.shape.source_channels();
+  for_list_points(run, c, lists, [&](ListArgs args, std::int64_t point, int) {
+    args.a = x + point * channels;
+    run.kernels.list(args);
+  });
 }
 
 // Where the results of a linear layer go. Null: not wanted.
@@ -82,19 +94,20 @@ const float* bias_at(const std::vector<float>& bias, bool wanted, std::int64_t c
   return wanted && !bias.empty() ? bias.data() + channel : nullptr;
 }
 
-// Bias, denominators and activation for the pixels of a tile that are contiguous in the result.
-void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& tile,
-                   std::int64_t first_pixel, std::int64_t count, const LinearTargets& to) {
+// Bias, denominators and activation for a tile.
+void finish_tile(const Execution& run, const Linear& layer, const ResultTile& tile,
+                 const LinearTargets& to) {
   const ContractionShape& s = layer.forward.shape;
-  const std::int64_t pixel = tile.image * s.out_pixels() + tile.pixel + first_pixel;
+  const std::int64_t pixel = tile.image * s.out_pixels() + tile.pixel;
   const std::int64_t offset = pixel * s.out_channels() + tile.channel;
   const bool absorbed = layer.rule.absorb_bias;
   FinishArgs args{};
-  args.first = tile.first + first_pixel * tile.width;
-  args.second = tile.second ? tile.second + first_pixel * tile.width : nullptr;
-  args.sum = tile.sum ? tile.sum + first_pixel * tile.width : nullptr;
-  args.pixels = count;
+  args.first = tile.first;
+  args.second = tile.second;
+  args.sum = tile.sum;
+  args.pixels = tile.count;
   args.channels = tile.width;
+  args.stride = s.out_channels();
   args.bias = bias_at(layer.bias, true, tile.channel);
   args.bias_z = bias_at(layer.bias, absorbed && layer.traits->tie != Tie::box, tile.channel);
   args.bias_p = bias_at(layer.bias_positive, absorbed, tile.channel);
@@ -108,7 +121,7 @@ void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& 
   args.zn = at(to.zn, offset);
   run.kernels.finish(args);
   if (layer.minus_box.size() == 0 || to.z == nullptr) return;
-  for (std::int64_t p = 0; p < count; ++p) {
+  for (std::int64_t p = 0; p < tile.count; ++p) {
     const std::int64_t in_sample = (pixel + p) % s.out_pixels();
     float* z = to.z + (pixel + p) * s.out_channels() + tile.channel;
     run.kernels.add(
@@ -119,21 +132,16 @@ void finish_pixels(const Execution& run, const Linear& layer, const ResultTile& 
 void run_product(const Execution& run, const CompiledStep& step, const Contraction& product,
                  const LinearTargets& to) {
   const Linear& layer = *step.linear;
-  const ContractionShape& s = product.shape;
   const float* x = run.value(step.step.inputs[0]);
   ContractionSource source;
   source.a = x;
   if (product.path == Path::skip) {
-    source.lists = list_buffers(run.buffer(step.forward_scratch), s, run.n, false);
+    source.lists = list_buffers(product, run.n, run.buffer(step.forward_scratch));
     make_lists(run, product, x, source.lists);
   }
   run_contraction(product, run.kernels, source, run.n, run.scratch, run.plan.thread_scratch,
-                  run.threads, [&](const ResultTile& tile, int) {
-                    if (tile.width == s.out_channels())
-                      return finish_pixels(run, layer, tile, 0, tile.count, to);
-                    for (std::int64_t p = 0; p < tile.count; ++p)
-                      finish_pixels(run, layer, tile, p, 1, to);
-                  });
+                  run.threads,
+                  [&](const ResultTile& tile, int) { finish_tile(run, layer, tile, to); });
 }
 
 void forward_linear(const Execution& run, const CompiledStep& step) {
@@ -155,7 +163,7 @@ void forward_pool(const Execution& run, const CompiledStep& step) {
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
   auto* winner = reinterpret_cast<std::int32_t*>(run.buffer(step.winner));
-  parallel_for(threads_for(run.n * source, run.threads), run.n * pool.out[0],
+  parallel_for(threads_for_values(run.n * source, run.threads), run.n * pool.out[0],
                [&](std::int64_t item, int) {
                  const std::int64_t image = item / pool.out[0], row = item % pool.out[0];
                  PoolArgs args{};
@@ -191,7 +199,7 @@ void forward_scale_shift(const Execution& run, const CompiledStep& step) {
   float* y = run.buffer(step.value);
   const std::int64_t size = step.step.size;
   const std::int64_t channels = step.per_channel ? step.step.channels : size;
-  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+  parallel_for(threads_for_values(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
     ScaleShiftArgs args{};
     args.x = x + i * size;
     args.scale = step.scale.size() ? step.scale.data() : nullptr;
@@ -217,7 +225,7 @@ void forward_transpose(const Execution& run, const CompiledStep& step) {
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
   const std::int64_t size = step.step.size;
-  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+  parallel_for(threads_for_values(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
     run.kernels.transpose({x + i * size, y + i * size, step.step.rows, step.step.columns});
   });
 }
@@ -230,7 +238,7 @@ void forward_place(const Execution& run, const CompiledStep& step) {
   float* y = run.buffer(step.value);
   const std::int64_t size = step.step.size;
   if (pad) std::fill(y, y + run.n * size, pad->value);
-  parallel_for(threads_for(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
+  parallel_for(threads_for_values(run.n * size, run.threads), run.n, [&](std::int64_t i, int) {
     for (std::size_t k = 0; k < origins.size(); ++k) {
       const Shape& from = run.plan.nodes[static_cast<std::size_t>(node.inputs[k])].shape;
       const float* x = run.value(step.step.inputs[k]) + i * size_of(from);

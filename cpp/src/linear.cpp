@@ -17,7 +17,7 @@ constexpr RuleTraits kRules[] = {
     // clang-format off
     {RuleKind::gradient,   "gradient",   false, false, false, false, Map::gradient,   Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::own},
     {RuleKind::epsilon,    "epsilon",    false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
-    {RuleKind::z_plus,     "z_plus",     true,  false, true,  false, Map::z_plus,     Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
+    {RuleKind::z_plus,     "z_plus",     true,  false, true,  false, Map::z_plus,     Mode::plain, Mode::split_weight,      Tie::times_x, Tie::by_sign, Weights::positive},
     {RuleKind::alpha_beta, "alpha_beta", true,  false, true,  true,  Map::alpha_beta, Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::gamma,      "gamma",      true,  true,  true,  true,  Map::gamma,      Mode::blend, Mode::blend_both,        Tie::times_x, Tie::by_sign, Weights::own},
     {RuleKind::w_square,   "w_square",   false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::square},
@@ -283,11 +283,12 @@ Rule normalised(Rule rule) {
 
 void check_pass(const Linear& layer, const std::string& name) {
   const ContractionShape& s = layer.forward.shape;
-  if (list_values(s) != s.out_pixels() * s.out_channels())
+  const std::int64_t inputs = s.source_pixels() * s.source_channels();
+  const std::int64_t outputs = s.out_pixels() * s.out_channels();
+  if (inputs != outputs)
     throw Error(ErrorCode::invalid_argument,
                 "layer '" + name + "': rule pass needs as many outputs as inputs; got " +
-                    std::to_string(list_values(s)) + " inputs and " +
-                    std::to_string(s.out_pixels() * s.out_channels()) + " outputs");
+                    std::to_string(inputs) + " inputs and " + std::to_string(outputs) + " outputs");
 }
 
 }  // namespace
@@ -331,13 +332,15 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   if (forward_only) return layer;
   if (layer.rule.kind == RuleKind::pass) check_pass(layer, name);
 
-  if (traits.weights != Weights::own)
+  if (traits.weights == Weights::square || traits.weights == Weights::ones)
     layer.denominator = constant_denominator(layer, geometry.weight);
   if (traits.tie == Tie::box) add_box(layer, geometry.weight, name);
   layer.tie = source.nonnegative ? traits.tie : traits.tie_signed;
   WeightView back = swapped(geometry.weight);
   std::vector<float> own;
   if (traits.weights == Weights::square) own = mapped_weights(back, [](float w) { return w * w; });
+  if (traits.weights == Weights::positive && source.nonnegative)
+    own = mapped_weights(back, [](float w) { return std::max(w, 0.0f); });
   if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
   layer.backward = make_contraction(transposed(geometry.forward), back,
                                     source.nonnegative ? traits.backward : traits.backward_signed,

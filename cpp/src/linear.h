@@ -22,7 +22,8 @@ struct RuleTraits {
   Map map;
   Mode backward, backward_signed;  // for inputs known to be >= 0, and for any sign
   Tie tie, tie_signed;
-  enum class Weights { own, square, ones } weights;  // of the backward product
+  // Of the backward product. positive: max(w, 0), for inputs known to be >= 0.
+  enum class Weights { own, positive, square, ones } weights;
 };
 const RuleTraits& traits_of(RuleKind kind);
 

@@ -11,9 +11,9 @@ namespace {
 
 constexpr std::align_val_t kAlignment{64};
 
-std::int64_t block_width(std::int64_t outputs, std::int64_t m0, int lane_block, int vector_width) {
+std::int64_t block_width(std::int64_t outputs, std::int64_t m0, int lanes, int vector_width) {
   const std::int64_t rest = (outputs - m0 + vector_width - 1) / vector_width * vector_width;
-  return std::min<std::int64_t>(rest, lane_block);
+  return std::min<std::int64_t>(rest, lanes);
 }
 
 // Kernels tell a negative weight by its sign bit, so -0 becomes +0.
@@ -72,25 +72,37 @@ AlignedFloats& AlignedFloats::operator=(AlignedFloats&& other) noexcept {
   return *this;
 }
 
-SkipWeights pack_skip(const WeightView& w, int lane_block, int vector_width) {
+SkipWeights pack_skip(const WeightView& w, int lanes, int block, int vector_width) {
   SkipWeights packed;
-  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lane_block)
-    packed.group_stride +=
-        block_width(w.outputs, m0, lane_block, vector_width) * w.channels * w.taps;
+  packed.lanes = lanes;
+  packed.block = block;
+  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lanes)
+    packed.group_stride += block_width(w.outputs, m0, lanes, vector_width) * w.channels * w.taps;
   packed.data = AlignedFloats(packed.group_stride * w.groups);
   float* to = packed.data.data();
   for (std::int64_t g = 0; g < w.groups; ++g)
-    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lane_block) {
-      const std::int64_t width = block_width(w.outputs, m0, lane_block, vector_width);
-      const std::int64_t lanes = std::min(width, w.outputs - m0);
-      for (std::int64_t k0 = 0; k0 < w.channels; k0 += kListBlock)
+    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lanes) {
+      const std::int64_t width = block_width(w.outputs, m0, lanes, vector_width);
+      const std::int64_t used = std::min(width, w.outputs - m0);
+      for (std::int64_t k0 = 0; k0 < w.channels; k0 += block)
         for (std::int64_t t = 0; t < w.taps; ++t)
-          for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + kListBlock, w.channels); ++k) {
-            for (std::int64_t l = 0; l < lanes; ++l)
+          for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + block, w.channels); ++k) {
+            for (std::int64_t l = 0; l < used; ++l)
               to[l] = without_negative_zero(w.at(g, m0 + l, k, t));
             to += width;
           }
     }
+  return packed;
+}
+
+AlignedFloats pack_narrow(const WeightView& w) {
+  AlignedFloats packed(w.groups * w.taps * w.outputs * w.channels);
+  float* to = packed.data();
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t t = 0; t < w.taps; ++t)
+      for (std::int64_t m = 0; m < w.outputs; ++m)
+        for (std::int64_t k = 0; k < w.channels; ++k)
+          *to++ = without_negative_zero(w.at(g, m, k, t));
   return packed;
 }
 

@@ -38,15 +38,19 @@ class AlignedFloats {
 };
 
 // Zero-skipping: [group][output block][channel block][tap][channel in block][lane].
-// Output blocks are lane_block wide, the last one (outputs - m0) rounded up to vector_width, lanes
-// beyond the outputs hold zero; channel blocks are kListBlock, the last one shorter. So the block
-// that starts at output m0 with width v begins at m0 * channels * taps (m0 is a multiple of
-// lane_block), its channel block k at k * kListBlock * taps * v behind that.
+// Output blocks are `lanes` wide, the last one (outputs - m0) rounded up to vector_width, lanes
+// beyond the outputs hold zero; channel blocks are `block`, the last one shorter. So the block
+// that starts at output m0 with width v begins at m0 * channels * taps (m0 is a multiple of lanes),
+// its channel block k at k * block * taps * v behind that.
 struct SkipWeights {
   AlignedFloats data;
   std::int64_t group_stride = 0;
+  std::int64_t lanes = 0, block = 0;
 };
-SkipWeights pack_skip(const WeightView& w, int lane_block, int vector_width);
+SkipWeights pack_skip(const WeightView& w, int lanes, int block, int vector_width);
+
+// Narrow: (groups, taps, outputs, channels).
+AlignedFloats pack_narrow(const WeightView& w);
 
 // Sign-partitioned: see PartitionArgs. Offsets in group are absolute per group of the convolution.
 struct PartitionWeights {

@@ -260,16 +260,16 @@ class Compiler {
   }
 
   static std::int64_t source_floats(const Contraction& c) {
-    const std::int64_t arrays = reads_b(c.mode) ? 2 : 1;
-    if (c.path != Path::skip) return arrays * list_values(c.shape);
-    return arrays * list_values(c.shape) + (list_bytes(c.shape) + 3) / 4;
+    if (c.path == Path::skip) return list_floats(c);
+    return (reads_b(c.mode) ? 2 : 1) * c.shape.source_pixels() * c.shape.source_channels();
   }
 
   void add_linear_buffers(CompiledStep& s, int forward, int backward) {
     const Linear& layer = *s.linear;
-    const Contraction& widest = layer.plain ? *layer.plain : layer.forward;  // the same sources
-    if (widest.path == Path::skip)
-      s.forward_scratch = buffer(source_floats(widest), forward, forward, false);
+    std::int64_t lists = 0;
+    for (const Contraction* c : {&layer.forward, layer.plain.get()})
+      if (c && c->path == Path::skip) lists = std::max(lists, source_floats(*c));
+    if (lists > 0) s.forward_scratch = buffer(lists, forward, forward, false);
     if (forward_only()) return;
     if (layer.traits->keep_z) s.z = buffer(s.step.size, forward, backward, true);
     if (layer.traits->keep_zp) s.zp = buffer(s.step.size, forward, backward, true);

@@ -121,7 +121,10 @@ class StepTimer {
 void run_forward(const Execution& run, const float* x);
 // The explained value (or the softmax behind it), row-major.
 void write_output(const Execution& run, float* y);
-ListBuffers list_buffers(float* memory, const ContractionShape& shape, std::int64_t n, bool with_b);
+// f(args, point, thread) lists the points [args.x0, args.x1) of a row; a and b are left to it, and
+// `point` is the number of the first, over all samples.
+void for_list_points(const Execution& run, const Contraction& c, const ListBuffers& lists,
+                     const std::function<void(ListArgs, std::int64_t, int)>& f);
 
 // relevance.cpp
 void run_backward(const Execution& run, const RelevanceRequest& request, std::int64_t first_sample,

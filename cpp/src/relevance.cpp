@@ -282,6 +282,13 @@ class Backward {
     const Linear& layer = *step.linear;
     const std::int64_t channels = layer.forward.shape.out_channels();
     const std::int64_t pixels = layer.forward.shape.out_pixels();
+    // Denominators that do not depend on x are those of one sample.
+    const std::int64_t rest = pixels - point % pixels;
+    if (layer.denominator.size() && count > rest) {
+      map_points(step, r, point, rest, s_plus, s_minus);
+      return map_points(step, r, point + rest, count - rest, s_plus + rest * channels,
+                        s_minus ? s_minus + rest * channels : nullptr);
+    }
     const auto offset = [&](const float* base) { return base ? base + point * channels : nullptr; };
     MapArgs args{};
     args.map = layer.traits->map;
@@ -305,7 +312,7 @@ class Backward {
   void for_point_blocks(std::int64_t pixels, std::int64_t channels, F f) const {
     const std::int64_t step = std::min(list_points(channels), std::max<std::int64_t>(pixels, 1));
     const std::int64_t blocks = (pixels + step - 1) / step;
-    parallel_for(threads_for(run_.n * pixels * channels, run_.threads), run_.n * blocks,
+    parallel_for(threads_for_values(run_.n * pixels * channels, run_.threads), run_.n * blocks,
                  [&](std::int64_t item, int thread) {
                    const std::int64_t image = item / blocks, p = item % blocks * step;
                    f(image * pixels + p, std::min(step, pixels - p), thread);
@@ -331,46 +338,44 @@ class Backward {
       source.b = minus;
       return source;
     }
-    source.lists = list_buffers(memory, c.shape, run_.n, pair);
-    const std::int64_t list_blocks = (c.shape.channels + kListBlock - 1) / kListBlock;
-    for_point_blocks(pixels, channels, [&](std::int64_t point, std::int64_t count, int thread) {
+    source.lists = list_buffers(c, run_.n, memory);
+    for_list_points(run_, c, source.lists, [&](ListArgs args, std::int64_t point, int thread) {
+      const std::int64_t count = args.x1 - args.x0;
       float* plus = run_.thread_scratch(thread);
       float* minus = pair ? plus + count * channels : nullptr;
       map_points(step, r, point, count, plus, minus);
-      ListArgs args{};
       args.a = plus;
       args.b = minus;
-      args.points = count;
-      args.groups = c.shape.groups;
-      args.channels = c.shape.channels;
-      args.value_a = source.lists.value_a + point * channels;
-      args.value_b = pair ? source.lists.value_b + point * channels : nullptr;
-      args.index = source.lists.index + point * channels;
-      args.count = source.lists.count + point * c.shape.groups * list_blocks * 2;
       run_.kernels.list(args);
     });
     return source;
   }
 
-  void tie_pixels(const Linear& layer, const float* x, const Destination& to,
-                  const ResultTile& tile, std::int64_t first_pixel, std::int64_t count) const {
+  void tie_tile(const Linear& layer, const float* x, const Destination& to,
+                const ResultTile& tile) const {
     const ContractionShape& s = layer.backward.shape;
-    const std::int64_t pixel = tile.image * s.out_pixels() + tile.pixel + first_pixel;
-    const std::int64_t offset = pixel * s.out_channels() + tile.channel;
-    TieArgs args{};
-    args.tie = layer.tie;
-    args.first = tile.first + first_pixel * tile.width;
-    args.second = tile.second ? tile.second + first_pixel * tile.width : nullptr;
-    args.x = x + offset;
-    args.accumulate = to.accumulate;
-    args.r = to.r + offset;
-    args.n = count * tile.width;
-    if (layer.tie == Tie::box) {
-      const std::int64_t in_sample = pixel % s.out_pixels() * s.out_channels() + tile.channel;
-      args.low = layer.low.data() + in_sample;
-      args.high = layer.high.data() + in_sample;
+    const std::int64_t first = tile.image * s.out_pixels() + tile.pixel;
+    for (std::int64_t done = 0; done < tile.count;) {
+      const std::int64_t pixel = first + done, in_sample = pixel % s.out_pixels();
+      const std::int64_t offset = pixel * s.out_channels() + tile.channel;
+      TieArgs args{};
+      args.tie = layer.tie;
+      args.first = tile.first + done * tile.width;
+      args.second = tile.second ? tile.second + done * tile.width : nullptr;
+      args.x = x + offset;
+      args.accumulate = to.accumulate;
+      args.r = to.r + offset;
+      args.n = tile.width;
+      args.rows = tile.count - done;
+      args.stride = s.out_channels();
+      if (layer.tie == Tie::box) {  // bounds are those of one sample
+        args.rows = std::min(args.rows, s.out_pixels() - in_sample);
+        args.low = layer.low.data() + in_sample * s.out_channels() + tile.channel;
+        args.high = layer.high.data() + in_sample * s.out_channels() + tile.channel;
+      }
+      run_.kernels.tie(args);
+      done += args.rows;
     }
-    run_.kernels.tie(args);
   }
 
   void back_linear(int i, const CompiledStep& step) {
@@ -383,13 +388,8 @@ class Backward {
     const Destination to = destination(input);
     const float* x = run_.value(input);
     run_contraction(layer.backward, run_.kernels, source, run_.n, run_.scratch,
-                    run_.plan.thread_scratch, run_.threads, [&](const ResultTile& tile, int) {
-                      const bool whole = tile.width == layer.backward.shape.out_channels() &&
-                                         layer.tie != Tie::box;
-                      if (whole) return tie_pixels(layer, x, to, tile, 0, tile.count);
-                      for (std::int64_t p = 0; p < tile.count; ++p)
-                        tie_pixels(layer, x, to, tile, p, 1);
-                    });
+                    run_.plan.thread_scratch, run_.threads,
+                    [&](const ResultTile& tile, int) { tie_tile(layer, x, to, tile); });
   }
 
   // s = R / st(y), or R itself for the gradient.
@@ -417,8 +417,8 @@ class Backward {
     norm_map(step, relevance(i), run_.value(i), s, run_.n * size);
     const float* x = run_.value(input);
     const Destination to = destination(input);
-    parallel_for(threads_for(run_.n * pool.source[0] * row, run_.threads), run_.n * pool.source[0],
-                 [&](std::int64_t item, int thread) {
+    parallel_for(threads_for_values(run_.n * pool.source[0] * row, run_.threads),
+                 run_.n * pool.source[0], [&](std::int64_t item, int thread) {
                    const std::int64_t image = item / pool.source[0], y = item % pool.source[0];
                    UnpoolAverageArgs args{};
                    args.s = s + image * size;
@@ -452,23 +452,20 @@ class Backward {
     const auto* winner = reinterpret_cast<const std::int32_t*>(run_.buffer(step.winner));
     const float* r = relevance(i);
     const Destination to = destination(input);
-    if (!to.accumulate)
-      for_blocks(run_, run_.n * source, [&](std::int64_t begin, std::int64_t end) {
-        std::fill(to.r + begin, to.r + end, 0.0f);
-      });
-    // Blocks of channels never touch the same value, so samples of a small batch can be split.
-    constexpr std::int64_t kChannels = 16;
-    const std::int64_t blocks = (channels + kChannels - 1) / kChannels;
-    parallel_for(threads_for(run_.n * source, run_.threads), run_.n * blocks,
+    parallel_for(threads_for_values(run_.n * source, run_.threads), run_.n * pool.source[0],
                  [&](std::int64_t item, int) {
-                   const std::int64_t image = item / blocks, block = item % blocks;
+                   const std::int64_t image = item / pool.source[0];
                    UnpoolArgs args{};
                    args.r_out = r + image * size;
                    args.winner = winner + image * size;
-                   args.out_pixels = pool.out[0] * pool.out[1];
                    args.channels = channels;
-                   args.c0 = block * kChannels;
-                   args.c1 = std::min(channels, args.c0 + kChannels);
+                   args.source_width = pool.out[1];
+                   args.out_width = pool.source[1];
+                   args.y0 = item % pool.source[0];
+                   args.y1 = args.y0 + 1;
+                   args.y_taps = pool.back_y.view();
+                   args.x_taps = pool.back_x.view();
+                   args.accumulate = to.accumulate;
                    args.r_in = to.r + image * source;
                    run_.kernels.unpool_max(args);
                  });
@@ -506,16 +503,17 @@ class Backward {
       const Shape& from = run_.plan.nodes[static_cast<std::size_t>(node.inputs[k])].shape;
       const std::int64_t size = size_of(from);
       const Destination to = destination(input);
-      parallel_for(threads_for(run_.n * size, run_.threads), run_.n, [&](std::int64_t image, int) {
-        float* target = to.r + image * size;
-        // Values that padding crops away get nothing.
-        if (!to.accumulate) std::fill(target, target + size, 0.0f);
-        for_runs(from, node.shape, origins[k],
-                 [&](std::int64_t at, std::int64_t source, std::int64_t count) {
-                   const float* part = r + image * step.step.size + source;
-                   run_.kernels.add({target + at, part, target + at, count});
-                 });
-      });
+      parallel_for(threads_for_values(run_.n * size, run_.threads), run_.n,
+                   [&](std::int64_t image, int) {
+                     float* target = to.r + image * size;
+                     // Values that padding crops away get nothing.
+                     if (!to.accumulate) std::fill(target, target + size, 0.0f);
+                     for_runs(from, node.shape, origins[k],
+                              [&](std::int64_t at, std::int64_t source, std::int64_t count) {
+                                const float* part = r + image * step.step.size + source;
+                                run_.kernels.add({target + at, part, target + at, count});
+                              });
+                   });
     }
   }
 
@@ -560,7 +558,7 @@ class Backward {
     const std::int64_t size = step.step.size;
     const float* r = relevance(i);
     float* s = run_.buffer(step.backward_scratch);
-    parallel_for(threads_for(run_.n * size, run_.threads), run_.n, [&](std::int64_t k, int) {
+    parallel_for(threads_for_values(run_.n * size, run_.threads), run_.n, [&](std::int64_t k, int) {
       run_.kernels.transpose({r + k * size, s + k * size, step.step.columns, step.step.rows});
     });
     copy_to(input, s, run_.n * size);

@@ -284,15 +284,15 @@ py::tuple relevance(PyPlan& self, const py::object& x, const py::object& start,
                         py::cast(call.layers), conservation_list(call.conservation));
 }
 
-// Wall seconds of every step in one pass, explaining the largest output.
-py::list profile(PyPlan& self, const py::object& x, int n_threads) {
+// Wall seconds of every step in one pass.
+py::list profile(PyPlan& self, const py::object& x, const py::object& start, int n_threads) {
   using py::arg;
   check_threads(n_threads);
   Call call;
   call.x = float_array(x, "x");
   call.request.x = call.x.data();
   call.request.n = batch_size(call.x, self.plan().input_shape(), "x");
-  set_start(call, py::str("output"), py::none(), self.plan().output_shape());
+  set_start(call, start, py::none(), self.plan().output_shape());
   set_results(call, self, false, {}, false);
   call.request.n_threads = n_threads;
   std::vector<LayerSeconds> seconds;
@@ -352,7 +352,7 @@ void bind_plan(py::module_& m) {
            arg("targets") = none, arg("want_output") = false, arg("layers") = py::tuple(),
            arg("masks") = py::tuple(), arg("exclude_parallel") = false, arg("conservation") = false,
            arg("square") = false, arg("times_input") = false, arg("n_threads") = 0)
-      .def("profile", &profile, arg("x"), arg("n_threads") = 0)
+      .def("profile", &profile, arg("x"), arg("start") = "output", arg("n_threads") = 0)
       .def_property_readonly("input_shape",
                              [](const PyPlan& self) { return to_tuple(self.plan().input_shape()); })
       .def_property_readonly(

@@ -157,8 +157,10 @@ class Plan:
         targets: (n, t) flat output indices, -1 for the arg max; start: "output", "one", "log_prob"
         or an array (n, t, *output_shape). masks: (node, values (n or 1, *node shape), per_sample).
         """
-    def profile(self, x: FloatArray, n_threads: int = 0) -> list[dict[str, Any]]:
-        """Wall seconds of each step of one pass (the largest output): node, forward, backward."""
+    def profile(
+        self, x: FloatArray, start: str | FloatArray = "output", n_threads: int = 0
+    ) -> list[dict[str, Any]]:
+        """Wall seconds of each step of one pass: node, forward, backward. start: as in relevance."""
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property

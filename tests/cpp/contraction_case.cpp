@@ -66,32 +66,48 @@ TapTable make_taps(const Geometry& g, std::int64_t outputs, std::int64_t sources
   return transposed(window_taps(sources, outputs, g.kernel, g.stride, g.dilation, g.pad), outputs);
 }
 
+std::int64_t block_of(const Geometry& g) {
+  return g.kernel > 1 && g.channels > kListBlock ? kListBlock : kShortListBlock;
+}
+
 struct Lists {
-  std::vector<float> a, b;
-  std::vector<std::uint8_t> index, count;
+  std::vector<float> value;
+  std::vector<std::uint8_t> index;
+  std::vector<std::uint32_t> begin;
+  int kinds;
+  std::int64_t row_begins;
 };
 
+// Last row first: one that is written past its end would spoil the row behind it. Every row takes
+// two calls.
 Lists make_lists(const Case& c, const Kernels& kernels) {
   const Geometry& s = c.shape;
-  const std::size_t n = c.a.size();
-  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const std::int64_t blocks = (s.channels + block_of(s) - 1) / block_of(s);
+  const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * c.sources();
   Lists lists;
-  lists.a.resize(n);
-  if (!c.b.empty()) lists.b.resize(n);
-  lists.index.resize(n);
-  lists.count.resize(static_cast<std::size_t>(s.height * s.width * s.groups * blocks * 2));
-  ListArgs args{};
-  args.a = c.a.data();
-  args.b = c.b.empty() ? nullptr : c.b.data();
-  args.points = s.height * s.width;
-  args.groups = s.groups;
-  args.channels = s.channels;
-  args.by_sign = c.mode == Mode::split_product && !c.fill.nonnegative;
-  args.value_a = lists.a.data();
-  args.value_b = c.b.empty() ? nullptr : lists.b.data();
-  args.index = lists.index.data();
-  args.count = lists.count.data();
-  kernels.list(args);
+  lists.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
+  lists.row_begins = s.groups * blocks * (s.width * lists.kinds + 1);
+  lists.value.resize(c.a.size() * static_cast<std::size_t>(pair));
+  lists.index.resize(c.a.size());
+  lists.begin.resize(static_cast<std::size_t>(s.height * lists.row_begins));
+  for (std::int64_t y = s.height - 1; y >= 0; --y) {
+    ListArgs args{};
+    args.width = s.width;
+    args.groups = s.groups;
+    args.channels = s.channels;
+    args.block = block_of(s);
+    args.by_sign = lists.kinds == 2;
+    args.value = lists.value.data() + y * entries * pair;
+    args.index = lists.index.data() + y * entries;
+    args.begin = lists.begin.data() + y * lists.row_begins;
+    for (std::int64_t x : {std::int64_t{0}, s.width / 2}) {
+      args.x0 = x;
+      args.x1 = x == 0 && s.width > 1 ? s.width / 2 : s.width;
+      args.a = c.a.data() + y * entries + x * c.sources();
+      args.b = c.b.empty() ? nullptr : c.b.data() + y * entries + x * c.sources();
+      kernels.list(args);
+    }
+  }
   return lists;
 }
 
@@ -226,16 +242,21 @@ Sums by_definition(const Case& c) {
 Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
   const Geometry& s = c.shape;
   const Lists lists = make_lists(c, kernels);
-  const SkipWeights packed = pack_skip(c.view(), kernels.lane_block, kernels.vector_width);
-  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const SkipWeights packed =
+      pack_skip(c.view(), s.kernel > 1 ? kernels.window_lanes : kernels.lane_block,
+                static_cast<int>(block_of(s)), kernels.vector_width);
+  const std::int64_t blocks = (s.channels + block_of(s) - 1) / block_of(s);
   const std::int64_t rows = tile.rows ? tile.rows : c.out_height;
   const std::int64_t columns = tile.columns ? tile.columns : c.out_width;
   const std::int64_t outputs = tile.outputs ? tile.outputs : s.outputs;
   const std::int64_t end = tile.end ? tile.end : s.outputs;
   Sums sums = empty_sums(c);
   SkipArgs args{};
-  args.list_stride = c.sources();
-  args.count_stride = s.groups * blocks * 2;
+  args.row_entries = s.width * c.sources();
+  args.row_begins = lists.row_begins;
+  args.kinds = lists.kinds;
+  args.lanes = packed.lanes;
+  args.block = packed.block;
   args.channels = s.channels;
   args.source_width = s.width;
   args.kernel_height = args.kernel_width = s.kernel;
@@ -243,10 +264,10 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
   args.x = s.pointwise ? no_taps() : c.x.view();
   args.outputs = s.outputs;
   for (std::int64_t g = 0; g < s.groups; ++g) {
-    args.value_a = lists.a.data() + g * s.channels;
-    args.value_b = lists.b.empty() ? nullptr : lists.b.data() + g * s.channels;
-    args.index = lists.index.data() + g * s.channels;
-    args.count = lists.count.data() + g * blocks * 2;
+    const std::int64_t first = s.width * g * s.channels;
+    args.value = lists.value.data() + (reads_b(c.mode) ? 2 * first : first);
+    args.index = lists.index.data() + first;
+    args.begin = lists.begin.data() + g * blocks * (s.width * lists.kinds + 1);
     args.weight = packed.data.data() + g * packed.group_stride;
     for (args.y0 = 0; args.y0 < c.out_height; args.y0 += rows)
       for (args.x0 = 0; args.x0 < c.out_width; args.x0 += columns)
@@ -299,6 +320,41 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
                   (p0 + i) * c.results() + g * s.outputs);
     }
   }
+  return sums;
+}
+
+Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows) {
+  const Geometry& s = c.shape;
+  const AlignedFloats packed = pack_narrow(c.view());
+  const std::int64_t step = rows ? rows : c.out_height;
+  Sums sums = empty_sums(c);
+  for (std::int64_t g = 0; g < s.groups; ++g)
+    for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
+      NarrowArgs args{};
+      args.a = c.a.data() + g * s.channels;
+      args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
+      args.source_stride = c.sources();
+      args.source_width = s.width;
+      args.channels = s.channels;
+      args.kernel_width = s.kernel;
+      args.y = c.y.view();
+      args.x = c.x.view();
+      args.out_width = c.out_width;
+      args.y0 = y0;
+      args.y1 = std::min(y0 + step, c.out_height);
+      args.weight = packed.data() + g * c.taps() * s.outputs * s.channels;
+      args.outputs = s.outputs;
+      const std::int64_t pixels = (args.y1 - args.y0) * c.out_width;
+      Results results(pixels * s.outputs);
+      args.first = results.first.get();
+      args.second = has_second(c.mode) ? results.second.get() : nullptr;
+      args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
+      kernels.narrow[static_cast<int>(c.mode)](args);
+      const Sums tile = results.take();
+      for (std::int64_t i = 0; i < pixels; ++i)
+        copy_sums(c.mode, tile, i * s.outputs, s.outputs, sums,
+                  (y0 * c.out_width + i) * c.results() + g * s.outputs);
+    }
   return sums;
 }
 

@@ -77,6 +77,8 @@ Sums by_definition(const Case& c);
 Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {});
 // step: output pixels per call, 0: Kernels::panel_lanes.
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0);
+// rows: output rows per call, 0: all.
+Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 // groups are the channels; shape.channels = shape.outputs = 1.
 Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 

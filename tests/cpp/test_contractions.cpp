@@ -17,6 +17,7 @@ using Run = Sums (*)(const Case&, const Kernels&);
 
 Sums run_skip(const Case& c, const Kernels& kernels) { return by_skip(c, kernels); }
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
+Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
 Sums run_depthwise(const Case& c, const Kernels& kernels) { return by_depthwise(c, kernels); }
 
 constexpr Mode kAllModes[] = {Mode::plain, Mode::split_product, Mode::split_weight, Mode::blend,
@@ -40,8 +41,8 @@ void check_case(const Case& c) {
       continue;
     }
     check_run(c, wanted, kernels, "skip", run_skip);
-    if (kernels.partition[static_cast<int>(c.mode)] != nullptr)
-      check_run(c, wanted, kernels, "partition", run_partition);
+    check_run(c, wanted, kernels, "narrow", run_narrow);
+    check_run(c, wanted, kernels, "partition", run_partition);
   }
 }
 
@@ -124,7 +125,7 @@ void test_tiling(const Kernels& kernels) {
         for (const Tile& tile : {Tile{1, 0, 0}, Tile{0, 1, 0}, Tile{0, 0, block}, Tile{2, 5, block},
                                  Tile{3, 2, 2 * block}, Tile{0, 7, 0}})
           CHECK(same(by_skip(c, kernels, tile), whole));
-        if (kernels.partition[static_cast<int>(mode)] == nullptr) continue;
+        CHECK(same(by_narrow(c, kernels, 2), by_narrow(c, kernels)));
         const Sums panels = by_partition(c, kernels);
         for (std::int64_t step : {1, 3, 16})
           if (step <= kernels.panel_lanes) CHECK(same(by_partition(c, kernels, step), panels));
@@ -186,8 +187,8 @@ void test_nan(const Kernels& kernels) {
           }
         };
         check_sums(by_skip(c, kernels));
-        if (kernels.partition[static_cast<int>(mode)] != nullptr)
-          check_sums(by_partition(c, kernels));
+        check_sums(by_narrow(c, kernels));
+        check_sums(by_partition(c, kernels));
       }
 }
 

@@ -60,35 +60,54 @@ void check_close(const Floats& got, const Floats& wanted, int roundings, const c
 #define CHECK_CLOSE(got, wanted, roundings) check_close(got, wanted, roundings, __FILE__, __LINE__)
 
 struct Lists {
-  Floats a, b;
-  std::vector<std::uint8_t> index, count;
+  Floats value;
+  std::vector<std::uint8_t> index;
+  std::vector<std::uint32_t> begin;
 };
 
+// One row of points, listed in two calls.
 Lists run_list(const Kernels& kernels, const Floats& a, const Floats* b, std::int64_t points,
                std::int64_t groups, std::int64_t channels, bool by_sign) {
   const std::int64_t blocks = (channels + kListBlock - 1) / kListBlock;
   Lists lists;
-  lists.a.resize(a.size());
-  lists.b.resize(b ? a.size() : 0);
+  lists.value.resize(a.size() * (b ? 2 : 1));
   lists.index.resize(a.size());
-  lists.count.resize(size(points * groups * blocks * 2));
-  kernels.list({a.data(), b ? b->data() : nullptr, points, groups, channels, by_sign,
-                lists.a.data(), b ? lists.b.data() : nullptr, lists.index.data(),
-                lists.count.data()});
+  lists.begin.resize(size(groups * blocks * (points * (by_sign ? 2 : 1) + 1)));
+  const std::int64_t middle = points / 2, at = middle * groups * channels;
+  ListArgs args{a.data(),
+                b ? b->data() : nullptr,
+                points,
+                0,
+                middle,
+                groups,
+                channels,
+                kListBlock,
+                by_sign,
+                lists.value.data(),
+                lists.index.data(),
+                lists.begin.data()};
+  kernels.list(args);
+  args.x0 = middle;
+  args.x1 = points;
+  args.a += at;
+  if (b) args.b += at;
+  kernels.list(args);
   return lists;
 }
 
-// Only what the counts cover is defined, so only that is compared.
-void check_lists(const Lists& got, const Lists& wanted, std::int64_t channels) {
-  CHECK(got.count == wanted.count);
-  const std::size_t blocks = size((channels + kListBlock - 1) / kListBlock);
-  for (std::size_t k = 0; k < wanted.count.size() / 2; ++k) {
-    const std::size_t at = k / blocks * size(channels) + k % blocks * kListBlock;
-    const int n = wanted.count[2 * k] + wanted.count[2 * k + 1];
-    for (std::size_t i = at; i < at + size(n); ++i) {
+// Only what lies between the begins of a block is defined, so only that is compared.
+void check_lists(const Lists& got, const Lists& wanted, std::int64_t points, std::int64_t groups,
+                 std::int64_t channels, bool by_sign) {
+  CHECK(got.begin == wanted.begin);
+  const std::int64_t blocks = (channels + kListBlock - 1) / kListBlock;
+  const std::int64_t begins = points * (by_sign ? 2 : 1) + 1;
+  const std::size_t pair = wanted.value.size() / wanted.index.size();
+  for (std::int64_t q = 0; q < groups * blocks; ++q) {
+    const std::size_t first = size(points * (q / blocks * channels + q % blocks * kListBlock));
+    for (std::size_t i = first; i < first + wanted.begin[size((q + 1) * begins) - 1]; ++i) {
       CHECK(got.index[i] == wanted.index[i]);
-      CHECK(got.a[i] == wanted.a[i] || std::isnan(wanted.a[i]));
-      if (!wanted.b.empty()) CHECK(got.b[i] == wanted.b[i] || std::isnan(wanted.b[i]));
+      for (std::size_t k = i * pair; k < (i + 1) * pair; ++k)
+        CHECK(got.value[k] == wanted.value[k] || std::isnan(wanted.value[k]));
     }
   }
 }
@@ -106,22 +125,26 @@ void test_list(const Kernels& kernels, const Kernels& reference) {
       name(kernels, "list", channels);
       for (bool by_sign : {false, true})
         check_lists(run_list(kernels, a, nullptr, points, groups, channels, by_sign),
-                    run_list(reference, a, nullptr, points, groups, channels, by_sign), channels);
+                    run_list(reference, a, nullptr, points, groups, channels, by_sign), points,
+                    groups, channels, by_sign);
       check_lists(run_list(kernels, a, &b, points, groups, channels, false),
-                  run_list(reference, a, &b, points, groups, channels, false), channels);
+                  run_list(reference, a, &b, points, groups, channels, false), points, groups,
+                  channels, false);
       const Floats zeros(size(n), -0.0f), ones(size(n), 1.0f);
       for (const Floats& all : {zeros, ones})
         check_lists(run_list(kernels, all, nullptr, points, groups, channels, true),
-                    run_list(reference, all, nullptr, points, groups, channels, true), channels);
+                    run_list(reference, all, nullptr, points, groups, channels, true), points,
+                    groups, channels, true);
     }
 }
 
 void test_list_by_hand(const Kernels& kernels) {
   name(kernels, "list by hand", 5);
   const Lists lists = run_list(kernels, {3, -0.0f, -2, kNan, 5}, nullptr, 1, 1, 5, true);
-  CHECK(lists.count == (std::vector<std::uint8_t>{3, 1}));
+  CHECK(lists.begin == (std::vector<std::uint32_t>{0, 3, 4}));
   CHECK(lists.index[0] == 0 && lists.index[1] == 3 && lists.index[2] == 4 && lists.index[3] == 2);
-  CHECK(lists.a[0] == 3 && std::isnan(lists.a[1]) && lists.a[2] == 5 && lists.a[3] == -2);
+  CHECK(lists.value[0] == 3 && std::isnan(lists.value[1]) && lists.value[2] == 5 &&
+        lists.value[3] == -2);
 }
 
 struct Mapped {
@@ -223,6 +246,22 @@ void test_tie(const Kernels& kernels, const Kernels& reference) {
         CHECK_EQUAL(run_tie(kernels, tie, accumulate, p, m, x, low, high, r),
                     run_tie(reference, tie, accumulate, p, m, x, low, high, r));
       }
+  // Two rows of two values, three apart: what lies between them stays.
+  const Floats tile{1, 2, 3, 4}, factor{5, 6, 7, 8, 9};
+  Floats spread{-1, -1, -1, -1, -1};
+  TieArgs rows{Tie::times_x,
+               tile.data(),
+               nullptr,
+               factor.data(),
+               nullptr,
+               nullptr,
+               false,
+               spread.data(),
+               2,
+               2,
+               3};
+  kernels.tie(rows);
+  CHECK_EQUAL(spread, (Floats{5, 12, -1, 24, 36}));
   name(kernels, "tie by hand", 3);
   const Floats p{2, 2, 2}, m{5, 5, 5}, x{3, -3, 0}, low{-1, -1, -1}, high{4, 4, 4}, r{10, 10, 10};
   const auto run = [&](Tie tie, bool accumulate) {
@@ -244,13 +283,14 @@ struct Finished {
 Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std::int64_t channels,
                     const Floats& first, const Floats* second, const Floats* sum,
                     const Floats* bias, bool all) {
-  const std::size_t n = first.size();
+  const std::int64_t stride = channels + 3;  // results are part of wider pixels
+  const std::size_t n = size(pixels * stride);
   Finished out{Floats(n), Floats(all ? n : 0), Floats(all ? n : 0), Floats(all ? n : 0)};
   const float* b = bias ? bias->data() : nullptr;
   kernels.finish({first.data(), second ? second->data() : nullptr, sum ? sum->data() : nullptr,
                   pixels, channels, b, b, b, b, tail, tail == Tail::clip ? -1.0f : 0.25f, 6,
                   out.y.data(), all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
-                  all ? out.zn.data() : nullptr});
+                  all ? out.zn.data() : nullptr, stride});
   return out;
 }
 
@@ -280,7 +320,9 @@ void test_finish(const Kernels& kernels, const Kernels& reference) {
   name(kernels, "finish by hand", 5);
   const Floats p{-8, -0.0f, 4, 9, kNan};
   const auto y = [&](Tail tail) {
-    return run_finish(kernels, tail, 1, 5, p, nullptr, nullptr, nullptr, false).y;
+    Floats result = run_finish(kernels, tail, 1, 5, p, nullptr, nullptr, nullptr, false).y;
+    result.resize(5);
+    return result;
   };
   CHECK_EQUAL(y(Tail::none), p);
   CHECK_EQUAL(y(Tail::relu), (Floats{0, 0, 4, 9, kNan}));
@@ -384,19 +426,18 @@ void test_pooling(const Kernels& kernels, const Kernels& reference) {
         }
         Floats back(x.size()), wanted_back(x.size());
         const Floats r = integers(random, pool.results());
-        const std::int64_t half = channels / 2;
-        const std::int64_t pixels = pool.out_height * pool.out_width;
-        const auto unpool_max = [&](std::int64_t c0, std::int64_t c1) {
-          kernels.unpool_max(
-              {r.data(), wanted.winner.data(), pixels, channels, c0, c1, back.data()});
-        };
-        unpool_max(0, half);
-        unpool_max(half, channels);
-        reference.unpool_max(
-            {r.data(), wanted.winner.data(), pixels, channels, 0, channels, wanted_back.data()});
-        CHECK_EQUAL(back, wanted_back);
-
         const TapTable y = transposed(pool.y, pool.height), xt = transposed(pool.x, pool.width);
+        const auto unpool_max = [&](const Kernels& k, std::int64_t y0, std::int64_t y1,
+                                    bool accumulate, Floats& to) {
+          k.unpool_max({r.data(), wanted.winner.data(), channels, pool.out_width, pool.width, y0,
+                        y1, y.view(), xt.view(), accumulate, to.data()});
+        };
+        for (bool accumulate : {false, true}) {
+          unpool_max(kernels, 0, 2, accumulate, back);
+          unpool_max(kernels, 2, pool.height, accumulate, back);
+          unpool_max(reference, 0, pool.height, accumulate, wanted_back);
+          CHECK_EQUAL(back, wanted_back);
+        }
         const auto unpool = [&](const Kernels& k, std::int64_t rows) {
           Floats out(x.size(), kNan);
           for (std::int64_t y0 = 0; y0 < pool.height; y0 += rows)
@@ -437,7 +478,9 @@ void test_pooling_by_hand(const Kernels& kernels) {
   CHECK(winner == (std::vector<std::int32_t>{0, 2, -1}));  // the first of two equal maxima
   CHECK_EQUAL(y, (Floats{2, kNan, -kInfinity}));
   const Floats r{10, 20, 30};
-  kernels.unpool_max({r.data(), winner.data(), 3, 1, 0, 1, r_in.data()});
+  const TapTable back = transposed(columns, 4);
+  kernels.unpool_max(
+      {r.data(), winner.data(), 1, 3, 4, 0, 1, rows.view(), back.view(), false, r_in.data()});
   CHECK_EQUAL(r_in, (Floats{10, 0, 20, 0}));
 }
 

@@ -1,14 +1,18 @@
 // Depthwise product: lanes run over channels, each with its own weight and source.
 
+// The terms w a of lanes that do not share a source value.
 template <Mode kMode>
-inline void accumulate_depthwise(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& sum) {
+RELPROP_INLINE void accumulate_lanes(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& sum) {
   if constexpr (kMode == Mode::split_product) {
     const Vec product = w * a;
     p = p + positive_bits(product);
     m = m + negative_bits(product);
     sum = sum + product;
+  } else if constexpr (reads_b(kMode)) {
+    p = fma(w, by_sign_bit(w, a, b), p);
+    if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
   } else {
-    accumulate<kMode, false>(w, a, b, p, m);
+    accumulate<kMode, false>(w, a, p, m);
   }
 }
 
@@ -27,7 +31,7 @@ inline void depthwise_pixel(const DepthwiseArgs& args, std::int64_t y, std::int6
       const Vec w = load(args.weight + tap * args.channels + c);
       const Vec a = load(args.a + source);
       const Vec b = reads_b(kMode) ? load(args.b + source) : a;
-      accumulate_depthwise<kMode>(w, a, b, p, m, both);
+      accumulate_lanes<kMode>(w, a, b, p, m, both);
     }
   whole ? p.store(first) : p.store(first, n);
   if constexpr (has_second(kMode)) whole ? m.store(second) : m.store(second, n);

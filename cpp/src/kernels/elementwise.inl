@@ -39,13 +39,13 @@ void finish(const FinishArgs& args) noexcept {
   const Vec a = Vec::broadcast(args.tail_a), b = Vec::broadcast(args.tail_b);
   const Vec zero = Vec::broadcast(0);
   for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
-    const std::int64_t at = pixel * args.channels;
+    const std::int64_t from = pixel * args.channels, to = pixel * args.stride;
     for_vectors(args.channels, [&](std::int64_t c, auto mem) {
       const auto bias = [&](const float* p) { return p ? mem(p + c) : zero; };
-      const std::int64_t i = at + c;
-      const Vec p = mem(args.first + i);
-      const Vec m = args.second ? mem(args.second + i) : zero;
-      const Vec sum = args.sum ? mem(args.sum + i) : p + m;
+      const Vec p = mem(args.first + from + c);
+      const Vec m = args.second ? mem(args.second + from + c) : zero;
+      const Vec sum = args.sum ? mem(args.sum + from + c) : p + m;
+      const std::int64_t i = to + c;
       if (args.y) mem(apply_tail(args.tail, a, b, sum + bias(args.bias)), args.y + i);
       if (args.z) mem(sum + bias(args.bias_z), args.z + i);
       if (args.zp) mem(p + bias(args.bias_p), args.zp + i);
@@ -106,21 +106,28 @@ void map(const MapArgs& args) noexcept {
 }
 
 template <Tie kTie>
-inline void tie_all(const TieArgs& args) {
-  for_vectors(args.n, [&](std::int64_t i, auto mem) {
-    const Vec p = mem(args.first + i);
+inline void tie_row(const TieArgs& args, std::int64_t row) {
+  const std::int64_t from = row * args.n, to = row * args.stride;
+  for_vectors(args.n, [&](std::int64_t k, auto mem) {
+    const std::int64_t i = to + k;
+    const Vec p = mem(args.first + from + k);
     Vec r = p;
     if constexpr (kTie == Tie::times_x) r = mem(args.x + i) * p;
     if constexpr (kTie == Tie::by_sign) {
       const Vec x = mem(args.x + i);
-      r = positive_bits(x) * p + negative_bits(x) * mem(args.second + i);
+      r = positive_bits(x) * p + negative_bits(x) * mem(args.second + from + k);
     }
     if constexpr (kTie == Tie::box) {
       const Vec x = mem(args.x + i);
-      r = (x - mem(args.low + i)) * p + (x - mem(args.high + i)) * mem(args.second + i);
+      r = (x - mem(args.low + i)) * p + (x - mem(args.high + i)) * mem(args.second + from + k);
     }
     mem(args.accumulate ? mem(args.r + i) + r : r, args.r + i);
   });
+}
+
+template <Tie kTie>
+inline void tie_all(const TieArgs& args) {
+  for (std::int64_t row = 0; row < args.rows; ++row) tie_row<kTie>(args, row);
 }
 
 void tie(const TieArgs& args) noexcept {

@@ -39,44 +39,53 @@ constexpr bool has_second(Mode mode) {
 constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
 constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
 
-// Channels per list block: a block of weights (taps of one row x 32 x lane_block floats) stays in
-// L1.
-inline constexpr int kListBlock = 32;
+// Channels per list block, at most: a block of weights (3 taps of one row x 64 x 32 lanes) stays in
+// L1. All terms of a block are added up in one chain of roundings, so layers with few of them,
+// those of one tap or of 64 channels and less, take shorter blocks (SqueezeNet's heatmaps would
+// be 1.3 times further off).
+inline constexpr int kListBlock = 64, kShortListBlock = 32;
 
-// Lists the non-zero entries of each point: an entry is kept where a != 0 or (b given and) b != 0.
-// Per point and group, block after block of kListBlock channels, compacted at the block's start.
-// by_sign puts the entries with a > 0 first and those with a < 0 after them (split_product);
-// otherwise all entries count as the first kind.
+// Lists the non-zero entries of a row of `width` points: an entry is kept where a != 0 or (b given
+// and) b != 0. Block after block of `block` channels, group after group, and in each block point
+// after point without gaps, so that whoever walks along the row reads memory in order. Block q (of
+// groups * ceil(channels / block)) has its entries from width * (channels in front of it), and
+// those of point x are begin[q * (width * kinds + 1) + x * kinds] up to the next point's.
+// by_sign gives every point two kinds of entries: those with a > 0, then those with a < 0
+// (split_product); otherwise kinds is 1.
 struct ListArgs {
-  const float* a;  // (points, groups * channels)
+  const float* a;  // (x1 - x0, groups * channels)
   const float* b;  // the same or null
-  std::int64_t points;
+  std::int64_t width;
+  std::int64_t x0, x1;  // points to list; the calls of a row come in order, the first from 0
   std::int64_t groups;
   std::int64_t channels;  // per group
+  std::int64_t block;
   bool by_sign;
-  float* value_a;       // (points, groups * channels)
-  float* value_b;       // the same; null if b is
-  std::uint8_t* index;  // (points, groups * channels): channel within the block
-  std::uint8_t* count;  // (points, groups, ceil(channels / kListBlock), 2)
+  float* value;         // room for (width, groups * channels); pairs (a, b) if b is given
+  std::uint8_t* index;  // the same: channel within the block
+  std::uint32_t* begin;
 };
 
 // Zero-skipping contraction of one sample and one group, lanes over output channels.
 // Computes output rows [y0, y1), columns [x0, x1), and writes (not adds) first and second.
 struct SkipArgs {
-  const float* value_a;  // the sample's lists, at the group's first channel
-  const float* value_b;
+  // The sample's lists, one after the other for every source row, at the group's first block.
+  const float* value;
   const std::uint8_t* index;
-  const std::uint8_t* count;  // at the group's first block
-  std::int64_t list_stride;   // groups * channels
-  std::int64_t count_stride;  // groups * blocks * 2
-  std::int64_t channels;      // source channels of the group
+  const std::uint32_t* begin;
+  std::int64_t row_entries;  // room of a row: source_width * groups * channels
+  std::int64_t row_begins;   // begins of a row, all groups
+  int kinds;                 // 2: listed by sign
+  std::int64_t channels;     // source channels of the group
+  std::int64_t block;        // of them per list block
   std::int64_t source_width;
   std::int64_t kernel_height, kernel_width;
-  AxisTaps y, x;  // x.begin null: pointwise, output pixel (0, x) reads source pixel x
+  AxisTaps y, x;  // x.begin null: pointwise, output pixel (y, x) reads source pixel (y, x)
   std::int64_t y0, y1, x0, x1;
   const float* weight;   // packed: see pack_skip in src/pack.h; at output channel 0 of the group
+  std::int64_t lanes;    // outputs per block of the packed weights, at most lane_block
   std::int64_t outputs;  // output channels of the group
-  std::int64_t m0, m1;   // output channels to compute; m0 is a multiple of lane_block
+  std::int64_t m0, m1;   // output channels to compute; m0 is a multiple of lanes
   // Output pixel (y, x) of the call, relative to (y0, x0), channel m:
   //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
   float* first;
@@ -85,8 +94,27 @@ struct SkipArgs {
   std::int64_t out_stride;
 };
 
+// Contraction onto few output channels of one sample and one group, lanes over source channels: a
+// dot product per output. Computes output rows [y0, y1) of all columns.
+struct NarrowArgs {
+  const float* a;  // the sample, channels last, at the group's first channel
+  const float* b;
+  std::int64_t source_stride;  // channels of a source pixel, all groups
+  std::int64_t source_width;
+  std::int64_t channels;  // of the group
+  std::int64_t kernel_width;
+  AxisTaps y, x;
+  std::int64_t out_width;
+  std::int64_t y0, y1;
+  const float* weight;  // (taps, outputs, channels)
+  std::int64_t outputs;
+  float* first;  // first[((y - y0) * out_width + x) * outputs + m]
+  float* second;
+  float* sum;  // as in SkipArgs
+};
+
 // Sign-partitioned contraction of one sample and one group, lanes over output pixels.
-// Supports split_product, blend and blend_both. Output pixels [p0, p0 + count) in row-major order,
+// Output pixels [p0, p0 + count) in row-major order,
 // count <= Kernels::panel_lanes. Writes first[(p - p0) * out_stride + m].
 struct PartitionArgs {
   const float* a;              // the sample, channels last, at the group's first channel
@@ -144,7 +172,8 @@ enum class Tail { none, relu, leaky_relu, clip };
 // S = sum (P + M if null):
 //   y  = tail(S + bias)
 //   z  = S + bias_z, zp = P + bias_p, zn = M + bias_n          (where the pointer is not null)
-// Null biases are zero. All arrays are (pixels, channels); first/second may alias nothing.
+// Null biases are zero. first, second and sum are (pixels, channels) and alias nothing; the
+// results' pixels lie `stride` apart, so that a tile of some channels goes where it belongs.
 struct FinishArgs {
   const float* first;
   const float* second;
@@ -154,6 +183,7 @@ struct FinishArgs {
   Tail tail;
   float tail_a, tail_b;  // leaky_relu: slope; clip: bounds
   float *y, *z, *zp, *zn;
+  std::int64_t stride;
 };
 
 // R and denominators -> s+ and s-; st(z) = z + eps sign(z), sign(0) = +1.
@@ -174,7 +204,7 @@ struct MapArgs {
   std::int64_t n;
 };
 
-// End of a backward product: (P, M) -> R at the layer's input, elementwise over n values.
+// End of a backward product: (P, M) -> R at the layer's input, elementwise.
 enum class Tie {
   copy,     // R = P                                     gradient, w^2, flat
   times_x,  // R = x P                                   epsilon, blend with x >= 0
@@ -187,6 +217,8 @@ struct TieArgs {
   bool accumulate;  // r += instead of r =
   float* r;
   std::int64_t n;
+  // first and second are (rows, n); the rows of all others lie `stride` apart.
+  std::int64_t rows = 1, stride = 0;
 };
 
 // Derivative of a tail, from its output y: g *= tail'(.); relu: y > 0; leaky_relu: y > 0 ? 1 : a;
@@ -211,13 +243,16 @@ struct PoolArgs {
   float* y;                    // rows relative to y0
   std::int32_t* winner;        // max; rows relative to y0
 };
-// Backward of max pooling for channels [c0, c1) of one sample: r_in[winner] += r_out. r_in was
-// zeroed.
+// Backward of max pooling, written as a gather over the windows that hold an input pixel p:
+// r_in(p) = sum over taps of (winner[source] == p ? r_out[source] : 0); rows [y0, y1) of the
+// layer's input.
 struct UnpoolArgs {
   const float* r_out;
   const std::int32_t* winner;
-  std::int64_t out_pixels, channels, c0, c1;
-  float* r_in;
+  std::int64_t channels, source_width, out_width, y0, y1;  // source: the layer's output
+  AxisTaps y_taps, x_taps;
+  bool accumulate;  // r_in += instead of r_in =
+  float* r_in;      // the whole sample
 };
 // Backward of average pooling written as a gather over the output pixels of each input pixel:
 // out(p) = sum over taps of s[source] * inverse_count[source]; rows [y0, y1) of the layer's input.
@@ -251,11 +286,14 @@ struct TransposeArgs {
 struct Kernels {
   const char* name;
   int vector_width;  // floats
-  int lane_block;  // output channels that one zero-skipping block holds; a multiple of vector_width
+  // Output channels that one zero-skipping block holds, at most, and for windows wider than one
+  // pixel; multiples of vector_width.
+  int lane_block, window_lanes;
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   void (*list)(const ListArgs&) noexcept;
-  void (*skip[kModes])(const SkipArgs&) noexcept;            // indexed by Mode
-  void (*partition[kModes])(const PartitionArgs&) noexcept;  // null for plain and split_weight
+  void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
+  void (*narrow[kModes])(const NarrowArgs&) noexcept;
+  void (*partition[kModes])(const PartitionArgs&) noexcept;
   void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;
   void (*finish)(const FinishArgs&) noexcept;
   void (*map)(const MapArgs&) noexcept;

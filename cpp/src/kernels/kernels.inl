@@ -31,8 +31,9 @@ RELPROP_INLINE void unrolled(const F& f) {
 #include "list.inl"
 #include "skip.inl"
 #include "partition.inl"
-#include "depthwise.inl"
 #include "elementwise.inl"
+#include "depthwise.inl"
+#include "narrow.inl"
 #include "pool.inl"
 // clang-format on
 
@@ -45,12 +46,15 @@ extern const Kernels kernels = {
     RELPROP_NAME(RELPROP_ISA),
     Vec::kWidth,
     kLaneBlock,
+    kWindowLanes,
     kPanelLanes,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
-    {nullptr, partition<Mode::split_product>, nullptr, partition<Mode::blend>,
-     partition<Mode::blend_both>},
+    {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
+     narrow<Mode::blend>, narrow<Mode::blend_both>},
+    {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
+     partition<Mode::blend>, partition<Mode::blend_both>},
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},
     finish,

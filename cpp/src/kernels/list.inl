@@ -1,63 +1,96 @@
 // Lists of non-zero entries, for the zero-skipping product.
 
-// One block of channels. Every entry is written at the end of its list and the list grows only
-// where the entry is not zero, so there is no branch to mispredict.
+// pack_nonzero for instruction sets without a compressing move (it is theirs where there is one).
+// Every entry is written at the end of the list and the list grows only where the entry is not
+// zero, so there is no branch to mispredict. A list that is full is written past its end once; the
+// scratch block takes that.
 template <bool kPair>
-inline int compact(const float* a, const float* b, int n, float* value_a, float* value_b,
-                   std::uint8_t* index) {
+inline int pack_block(const float* a, const float* b, int n, float* to, std::uint8_t* index) {
+  constexpr int kStep = kPair ? 2 : 1;
+  float value[kStep * (kListBlock + 1)];
+  std::uint8_t number[kListBlock + 1];
   int t = 0;
   for (int i = 0; i < n; ++i) {
-    value_a[t] = a[i];
-    if (kPair) value_b[t] = b[i];
-    index[t] = static_cast<std::uint8_t>(i);
+    value[kStep * t] = a[i];
+    if (kPair) value[kStep * t + 1] = b[i];
+    number[t] = static_cast<std::uint8_t>(i);
     t += kPair ? (a[i] != 0) | (b[i] != 0) : a[i] != 0;
   }
+  for (int i = 0; i < kStep * t; ++i) to[i] = value[i];
+  for (int i = 0; i < t; ++i) index[i] = number[i];
   return t;
 }
 
-// Positive entries (and NaN) first, then negative ones.
-inline int compact_by_sign(const float* a, int n, float* value_a, std::uint8_t* index,
-                           int* positive) {
+// Entries with a > 0 (and NaN), or those with a < 0.
+template <bool kNegative>
+inline int pack_sign(const float* a, int n, float* to, std::uint8_t* index) {
+  float value[kListBlock + 1];
+  std::uint8_t number[kListBlock + 1];
   int t = 0;
   for (int i = 0; i < n; ++i) {
-    value_a[t] = a[i];
-    index[t] = static_cast<std::uint8_t>(i);
-    t += (a[i] != 0) & !(a[i] < 0);
+    value[t] = a[i];
+    number[t] = static_cast<std::uint8_t>(i);
+    t += kNegative ? a[i] < 0 : (a[i] != 0) & !(a[i] < 0);
   }
-  *positive = t;
-  for (int i = 0; i < n; ++i) {
-    if (!(a[i] < 0)) continue;
-    value_a[t] = a[i];
-    index[t++] = static_cast<std::uint8_t>(i);
-  }
+  for (int i = 0; i < t; ++i) to[i] = value[i];
+  for (int i = 0; i < t; ++i) index[i] = number[i];
   return t;
+}
+
+template <bool kPair>
+inline int pack_point(const float* a, const float* b, int n, float* to, std::uint8_t* index) {
+#if defined(RELPROP_COMPRESSES)
+  int t = 0;
+  for (int i = 0; i < n; i += Vec::kWidth)
+    t += pack_nonzero<kPair>(a + i, kPair ? b + i : nullptr,
+                             n - i < Vec::kWidth ? n - i : Vec::kWidth, i, to + (kPair ? 2 : 1) * t,
+                             index + t);
+  return t;
+#else
+  return pack_block<kPair>(a, b, n, to, index);
+#endif
+}
+
+// The lists of one block of channels: points [x0, x1), where `begin` holds that of x0 already.
+struct BlockList {
+  const float *a, *b;  // at the block's first channel of point x0
+  std::int64_t stride;
+  int channels;
+  float* value;
+  std::uint8_t* index;
+  std::uint32_t* begin;
+};
+
+inline void list_block(const ListArgs& args, const BlockList& block) {
+  const float *a = block.a, *b = block.b;
+  std::uint32_t at = block.begin[args.x0 * (args.by_sign ? 2 : 1)];
+  std::uint32_t* begin = block.begin + args.x0 * (args.by_sign ? 2 : 1) + 1;
+  for (std::int64_t x = args.x0; x < args.x1; ++x, a += block.stride) {
+    if (args.by_sign) {
+      at += pack_sign<false>(a, block.channels, block.value + at, block.index + at);
+      *begin++ = at;
+      at += pack_sign<true>(a, block.channels, block.value + at, block.index + at);
+    } else if (b != nullptr) {
+      at += pack_point<true>(a, b, block.channels, block.value + 2 * at, block.index + at);
+      b += block.stride;
+    } else {
+      at += pack_point<false>(a, nullptr, block.channels, block.value + at, block.index + at);
+    }
+    *begin++ = at;
+  }
 }
 
 void list(const ListArgs& args) noexcept {
-  const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
-  std::uint8_t* count = args.count;
-  for (std::int64_t pg = 0; pg < args.points * args.groups; ++pg) {
-    for (std::int64_t k = 0; k < blocks; ++k, count += 2) {
-      const std::int64_t at = pg * args.channels + k * kListBlock;
-      const std::int64_t rest = args.channels - k * kListBlock;
-      const int n = static_cast<int>(rest < kListBlock ? rest : kListBlock);
-      // A list that is full is written past its end once; the scratch block takes that.
-      float value_a[kListBlock + 1], value_b[kListBlock + 1];
-      std::uint8_t index[kListBlock + 1];
-      int positive = 0, total = 0;
-      if (args.by_sign) {
-        total = compact_by_sign(args.a + at, n, value_a, index, &positive);
-      } else {
-        total = positive = args.b
-                               ? compact<true>(args.a + at, args.b + at, n, value_a, value_b, index)
-                               : compact<false>(args.a + at, nullptr, n, value_a, value_b, index);
-      }
-      for (int t = 0; t < total; ++t) args.value_a[at + t] = value_a[t];
-      if (args.b)
-        for (int t = 0; t < total; ++t) args.value_b[at + t] = value_b[t];
-      for (int t = 0; t < total; ++t) args.index[at + t] = index[t];
-      count[0] = static_cast<std::uint8_t>(positive);
-      count[1] = static_cast<std::uint8_t>(total - positive);
+  const std::int64_t points = args.width * (args.by_sign ? 2 : 1) + 1;
+  std::uint32_t* begin = args.begin;
+  for (std::int64_t g = 0; g < args.groups; ++g)
+    for (std::int64_t k = 0; k < args.channels; k += args.block, begin += points) {
+      const std::int64_t first = g * args.channels + k, rest = args.channels - k;
+      const std::int64_t room = args.width * first;
+      if (args.x0 == 0) begin[0] = 0;
+      list_block(args,
+                 {args.a + first, args.b ? args.b + first : nullptr, args.groups * args.channels,
+                  static_cast<int>(rest < args.block ? rest : args.block),
+                  args.value + (args.b ? 2 * room : room), args.index + room, begin});
     }
-  }
 }

@@ -23,12 +23,17 @@ inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t
   return -1;
 }
 
-// The tile's output pixels, one per lane.
-struct LanePixels {
+// Where the tile's output pixels, one per lane, find their sources: through kernel row ky in the
+// source row at row[ky][lane], through kernel column kx at column[kx][lane] in it, counted in
+// floats; kNoSource in the padding. Kernels of more than kMost rows or columns have no such table.
+struct LaneSources {
+  static constexpr std::int64_t kMost = 16, kNoSource = -1;
+  std::int64_t row[kMost][kPanelLanes], column[kMost][kPanelLanes];
   std::int32_t y[kPanelLanes], x[kPanelLanes];
 };
-inline LanePixels lane_pixels(const PartitionArgs& args) {
-  LanePixels lanes{};
+
+inline void find_lane_sources(const PartitionArgs& args, LaneSources& lanes) {
+  if (args.x.begin == nullptr) return;
   std::int64_t y = args.p0 / args.out_width, x = args.p0 % args.out_width;
   for (std::int64_t lane = 0; lane < args.count; ++lane) {
     lanes.y[lane] = static_cast<std::int32_t>(y);
@@ -38,35 +43,52 @@ inline LanePixels lane_pixels(const PartitionArgs& args) {
       ++y;
     }
   }
-  return lanes;
+  const auto offset = [](std::int64_t source, std::int64_t stride) {
+    return source < 0 ? LaneSources::kNoSource : source * stride;
+  };
+  const std::int64_t row = args.source_width * args.source_stride;
+  for (std::int64_t t = 0; t < args.kernel_height && t < LaneSources::kMost; ++t)
+    for (std::int64_t lane = 0; lane < args.count; ++lane)
+      lanes.row[t][lane] = lane > 0 && lanes.y[lane] == lanes.y[lane - 1]
+                               ? lanes.row[t][lane - 1]
+                               : offset(source_of(args.y, lanes.y[lane], t), row);
+  for (std::int64_t t = 0; t < args.kernel_width && t < LaneSources::kMost; ++t)
+    for (std::int64_t lane = 0; lane < args.count; ++lane)
+      lanes.column[t][lane] = offset(source_of(args.x, lanes.x[lane], t), args.source_stride);
 }
 
 constexpr float kZeros[kPanelRows] = {};
 
 // For every lane, where its source pixel of one tap begins, channel c0; zeros in the padding.
-inline void find_sources(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+inline void find_sources(const PartitionArgs& args, const LaneSources& lanes, const float* source,
                          std::int64_t tap, std::int64_t c0, const float** from) {
+  for (std::int64_t lane = args.count; lane < kPanelLanes; ++lane) from[lane] = kZeros;
+  if (args.x.begin == nullptr) {
+    for (std::int64_t lane = 0; lane < args.count; ++lane)
+      from[lane] = source + (args.p0 + lane) * args.source_stride + c0;
+    return;
+  }
   const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
-  std::int64_t row = -1, sy = -1;
-  for (std::int64_t lane = 0; lane < kPanelLanes; ++lane) {
-    from[lane] = kZeros;
-    if (lane >= args.count) continue;
-    std::int64_t pixel = args.p0 + lane;
-    if (args.x.begin != nullptr) {
-      if (lanes.y[lane] != row) {
-        row = lanes.y[lane];
-        sy = source_of(args.y, row, ky);
-      }
-      const std::int64_t sx = sy < 0 ? -1 : source_of(args.x, lanes.x[lane], kx);
-      if (sx < 0) continue;
-      pixel = sy * args.source_width + sx;
-    }
-    from[lane] = source + pixel * args.source_stride + c0;
+  if (ky < LaneSources::kMost && kx < LaneSources::kMost) {
+    const std::int64_t *row = lanes.row[ky], *column = lanes.column[kx];
+    for (std::int64_t lane = 0; lane < args.count; ++lane)
+      from[lane] = (row[lane] | column[lane]) < 0 ? kZeros : source + row[lane] + column[lane] + c0;
+    return;
+  }
+  for (std::int64_t lane = 0; lane < args.count; ++lane) {
+    const std::int64_t sy = source_of(args.y, lanes.y[lane], ky);
+    const std::int64_t sx = source_of(args.x, lanes.x[lane], kx);
+    from[lane] = sy < 0 || sx < 0
+                     ? kZeros
+                     : source + (sy * args.source_width + sx) * args.source_stride + c0;
   }
 }
 
+// Rows of a panel that are copied value by value: a transposition of whole vectors takes longer.
+constexpr std::int64_t kFewRows = 4;
+
 // Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in whole vectors.
-inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const float* source,
+inline void copy_panel(const PartitionArgs& args, const LaneSources& lanes, const float* source,
                        std::int64_t r0, std::int64_t r1, float* panel) {
   std::int64_t r = r0;
   while (r < r1) {
@@ -74,11 +96,18 @@ inline void copy_panel(const PartitionArgs& args, const LanePixels& lanes, const
     const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
     const float* from[kPanelLanes];
     find_sources(args, lanes, source, r / args.channels, c0, from);
-    for (std::int64_t lane = 0; lane < args.count; lane += Vec::kWidth)
-      for (std::int64_t c = 0; c < count; c += Vec::kWidth)
-        transpose_block(
-            Vec::kWidth, block_extent(c, count), [&](std::int64_t i) { return from[lane + i] + c; },
-            [&](std::int64_t i) { return panel + (c + i) * kPanelLanes + lane; });
+    if (count < kFewRows) {
+      for (std::int64_t c = 0; c < count; ++c)
+        for (std::int64_t lane = 0; lane < kPanelLanes; ++lane)
+          panel[c * kPanelLanes + lane] = from[lane][c];
+    } else {
+      for (std::int64_t lane = 0; lane < args.count; lane += Vec::kWidth)
+        for (std::int64_t c = 0; c < count; c += Vec::kWidth)
+          transpose_block(
+              Vec::kWidth, block_extent(c, count),
+              [&](std::int64_t i) { return from[lane + i] + c; },
+              [&](std::int64_t i) { return panel + (c + i) * kPanelLanes + lane; });
+    }
     panel += count * kPanelLanes;
     r += count;
   }
@@ -106,6 +135,10 @@ RELPROP_INLINE void clear(PanelSums<kVectors>& s) {
 template <int kVectors>
 RELPROP_INLINE void copy(const PanelSums<kVectors>& from, PanelSums<kVectors>& to) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.v[q] = from.v[q]; });
+}
+template <int kVectors>
+RELPROP_INLINE void add(const PanelSums<kVectors>& s, PanelSums<kVectors>& to) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.v[q] = to.v[q] + s.v[q]; });
 }
 template <int kVectors>
 RELPROP_INLINE void add_to(const PanelSums<kVectors>& s, float* p) {
@@ -175,19 +208,32 @@ inline void add_split_pair(const PairEntries& entries, const float* panel, float
   add_to(c1, sum + kPanelLanes);
 }
 
-// sum w (w >= 0 ? a : b) of one pair of outputs.
+// sum w (w >= 0 ? a : b) of one pair of outputs. Every group is summed from zero: all its terms go
+// to the same sum, so the chain of roundings would be as long as the panel.
 template <int kVectors>
 inline void add_blend_pair(const PairEntries& entries, const float* a, const float* b,
                            float* sums) {
-  PanelSums<kVectors> c0, c1;
+  PanelSums<kVectors> c0, c1, total0, total1;
+  const auto end_group = [&]() RELPROP_INLINED {
+    add(c0, total0);
+    add(c1, total1);
+    clear(c0);
+    clear(c1);
+  };
   clear(c0);
   clear(c1);
+  clear(total0);
+  clear(total1);
   add_group<true>(entries, 0, a, a, c0, c1);
+  end_group();
   add_group<false>(entries, 1, a, b, c0, c1);
+  end_group();
   add_group<true>(entries, 2, b, b, c0, c1);
+  end_group();
   add_group<false>(entries, 3, b, a, c0, c1);
-  add_to(c0, sums);
-  add_to(c1, sums + kPanelLanes);
+  end_group();
+  add_to(total0, sums);
+  add_to(total1, sums + kPanelLanes);
 }
 
 // (outputs, lanes) -> (pixels, channels).
@@ -228,6 +274,10 @@ inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScra
       add_split_pair<kVectors>(entries, scratch.panel_a, p, m, s);
       // A negative source turns the sign of every product.
       if (!args.nonnegative) add_split_pair<kVectors>(entries, scratch.panel_b, m, p, s);
+    } else if constexpr (kMode == Mode::split_weight) {
+      add_split_pair<kVectors>(entries, scratch.panel_a, p, m, nullptr);
+    } else if constexpr (kMode == Mode::plain) {
+      add_blend_pair<kVectors>(entries, scratch.panel_a, scratch.panel_a, p);
     } else {
       add_blend_pair<kVectors>(entries, scratch.panel_a, scratch.panel_b, p);
       if constexpr (kMode == Mode::blend_both)
@@ -242,13 +292,14 @@ void partition(const PartitionArgs& args) noexcept {
   const PanelScratch scratch(args, has_second(kMode), has_sum(kMode) && args.sum != nullptr);
   for (float* p = scratch.plus; p < scratch.end; p += Vec::kWidth) Vec::broadcast(0).store(p);
 
-  const LanePixels lanes = lane_pixels(args);
+  LaneSources lanes;
+  find_lane_sources(args, lanes);
   for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
     const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
     copy_panel(args, lanes, args.a, r0, r1, scratch.panel_a);
     if constexpr (reads_b(kMode)) {
       copy_panel(args, lanes, args.b, r0, r1, scratch.panel_b);
-    } else if (!args.nonnegative) {
+    } else if (kMode == Mode::split_product && !args.nonnegative) {
       split_panel(scratch.panel_a, scratch.panel_b, r1 - r0);
     }
     // The last tile of an image may be narrow: 14 x 14 pixels are three tiles of 64 and one of 4.

@@ -50,10 +50,25 @@ void average_pool(const PoolArgs& args) noexcept {
 }
 
 void unpool_max(const UnpoolArgs& args) noexcept {
-  for (std::int64_t p = 0; p < args.out_pixels; ++p)
-    for (std::int64_t c = args.c0; c < args.c1; ++c) {
-      const std::int64_t at = p * args.channels + c, winner = args.winner[at];
-      if (winner >= 0) args.r_in[winner * args.channels + c] += args.r_out[at];
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t x = 0; x < args.out_width; ++x) {
+      const std::int64_t pixel = y * args.out_width + x;
+      const auto own = static_cast<std::int32_t>(pixel);
+      float* to = args.r_in + pixel * args.channels;
+      for_vectors(args.channels, [&](std::int64_t c, auto mem) {
+        Vec sum = args.accumulate ? mem(to + c) : Vec::broadcast(0);
+        for (std::int32_t i = args.y_taps.begin[y]; i < args.y_taps.begin[y + 1]; ++i)
+          for (std::int32_t j = args.x_taps.begin[x]; j < args.x_taps.begin[x + 1]; ++j) {
+            const std::int64_t at =
+                (args.y_taps.source[i] * args.source_width + args.x_taps.source[j]) *
+                    args.channels +
+                c;
+            const Vec winner = mem(reinterpret_cast<const float*>(args.winner) + at);
+            sum = sum + select(same_bits(winner, index_bits(own)), mem(args.r_out + at),
+                               Vec::broadcast(0));
+          }
+        mem(sum, to + c);
+      });
     }
 }
 

@@ -12,6 +12,7 @@ using Int = std::int64_t;
 
 constexpr int kVectorWidth = 4;
 constexpr int kLaneBlock = 16;
+constexpr int kWindowLanes = 8;
 constexpr int kPanelLanes = 16;
 
 double positive(double v) { return v < 0 ? 0 : v; }  // keeps NaN
@@ -55,54 +56,62 @@ void for_taps(const AxisTaps& y, const AxisTaps& x, Int kernel_width, Int source
 }
 
 void list(const ListArgs& args) noexcept {
-  const Int blocks = (args.channels + kListBlock - 1) / kListBlock;
-  for (Int p = 0; p < args.points; ++p)
-    for (Int g = 0; g < args.groups; ++g)
-      for (Int block = 0; block < blocks; ++block) {
-        const Int at = (p * args.groups + g) * args.channels + block * kListBlock;
-        const Int rest = args.channels - block * kListBlock;
-        std::uint8_t* count = args.count + ((p * args.groups + g) * blocks + block) * 2;
-        Int kept = 0;
-        for (int kind = 0; kind < 2; ++kind) {
-          const Int before = kept;
-          for (Int k = 0; k < kListBlock && k < rest; ++k) {
-            const float a = args.a[at + k], b = args.b ? args.b[at + k] : 0;
+  const Int kinds = args.by_sign ? 2 : 1, all = args.groups * args.channels;
+  std::uint32_t* begin = args.begin;
+  for (Int g = 0; g < args.groups; ++g)
+    for (Int k0 = 0; k0 < args.channels; k0 += args.block, begin += args.width * kinds + 1) {
+      if (args.x0 == 0) begin[0] = 0;
+      const Int first = g * args.channels + k0, room = args.width * first;
+      for (Int x = args.x0; x < args.x1; ++x)
+        for (Int kind = 0; kind < kinds; ++kind) {
+          std::uint32_t at = begin[x * kinds + kind];
+          for (Int k = 0; k < args.block && k0 + k < args.channels; ++k) {
+            const Int from = (x - args.x0) * all + first + k;
+            const float a = args.a[from], b = args.b ? args.b[from] : 0;
             const int its_kind = args.by_sign && a < 0 ? 1 : 0;
             if ((a == 0 && b == 0) || its_kind != kind) continue;
-            args.value_a[at + kept] = a;
-            if (args.b) args.value_b[at + kept] = b;
-            args.index[at + kept] = static_cast<std::uint8_t>(k);
-            ++kept;
+            args.value[args.b ? 2 * (room + at) : room + at] = a;
+            if (args.b) args.value[2 * (room + at) + 1] = b;
+            args.index[room + at++] = static_cast<std::uint8_t>(k);
           }
-          count[kind] = static_cast<std::uint8_t>(kept - before);
+          begin[x * kinds + kind + 1] = at;
         }
-      }
+    }
 }
 
 // Packed weight of output m, tap t, channel k: see pack_skip.
 float skip_weight(const SkipArgs& args, Int m, Int t, Int k) {
   const Int taps = args.kernel_height * args.kernel_width;
-  const Int m0 = m / kLaneBlock * kLaneBlock;
+  const Int m0 = m / args.lanes * args.lanes;
   const Int rest = (args.outputs - m0 + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
-  const Int width = rest < kLaneBlock ? rest : kLaneBlock;
-  const Int k0 = k / kListBlock * kListBlock;
-  const Int depth = args.channels - k0 < kListBlock ? args.channels - k0 : kListBlock;
+  const Int width = rest < args.lanes ? rest : args.lanes;
+  const Int k0 = k / args.block * args.block;
+  const Int depth = args.channels - k0 < args.block ? args.channels - k0 : args.block;
   return args.weight[m0 * args.channels * taps + k0 * taps * width + (t * depth + k - k0) * width +
                      m - m0];
 }
 
 template <Mode kMode>
 Sums skip_sums(const SkipArgs& args, Int y, Int x, Int m) {
-  const Int blocks = (args.channels + kListBlock - 1) / kListBlock;
   Sums sums;
-  for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x, [&](Int t, Int source) {
-    for (Int block = 0; block < blocks; ++block) {
-      const Int at = source * args.list_stride + block * kListBlock;
-      const std::uint8_t* count = args.count + source * args.count_stride + block * 2;
-      for (Int i = 0; i < count[0] + count[1]; ++i)
-        add_term(sums, kMode, skip_weight(args, m, t, block * kListBlock + args.index[at + i]),
-                 args.value_a[at + i], reads_b(kMode) ? args.value_b[at + i] : 0);
+  const auto add_source = [&](Int t, Int row, Int column) {
+    for (Int k = 0; k < args.channels; k += args.block) {
+      const Int room = row * args.row_entries + args.source_width * k;
+      const std::uint32_t* begin = args.begin + row * args.row_begins +
+                                   k / args.block * (args.source_width * args.kinds + 1) +
+                                   column * args.kinds;
+      for (Int i = room + begin[0]; i < room + begin[args.kinds]; ++i)
+        add_term(sums, kMode, skip_weight(args, m, t, k + args.index[i]),
+                 args.value[reads_b(kMode) ? 2 * i : i],
+                 reads_b(kMode) ? args.value[2 * i + 1] : 0);
     }
+  };
+  if (args.x.begin == nullptr) {
+    add_source(0, y, x);
+    return sums;
+  }
+  for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x, [&](Int t, Int source) {
+    add_source(t, source / args.source_width, source % args.source_width);
   });
   return sums;
 }
@@ -114,6 +123,26 @@ void skip(const SkipArgs& args) noexcept {
       for (Int m = args.m0; m < args.m1; ++m) {
         const Sums sums = skip_sums<kMode>(args, y, x, m);
         const Int at = ((y - args.y0) * (args.x1 - args.x0) + (x - args.x0)) * args.out_stride + m;
+        args.first[at] = static_cast<float>(sums.first);
+        if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+        if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
+      }
+}
+
+template <Mode kMode>
+void narrow(const NarrowArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int m = 0; m < args.outputs; ++m) {
+        Sums sums;
+        for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x,
+                 [&](Int t, Int source) {
+                   for (Int k = 0; k < args.channels; ++k)
+                     add_term(sums, kMode, args.weight[(t * args.outputs + m) * args.channels + k],
+                              args.a[source * args.source_stride + k],
+                              reads_b(kMode) ? args.b[source * args.source_stride + k] : 0);
+                 });
+        const Int at = ((y - args.y0) * args.out_width + x) * args.outputs + m;
         args.first[at] = static_cast<float>(sums.first);
         if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
         if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
@@ -196,11 +225,11 @@ double apply_tail(double v, Tail tail, double a, double b) {
 }
 
 void finish(const FinishArgs& args) noexcept {
-  for (Int i = 0; i < args.pixels * args.channels; ++i) {
-    const Int c = i % args.channels;
+  for (Int from = 0; from < args.pixels * args.channels; ++from) {
+    const Int c = from % args.channels, i = from / args.channels * args.stride + c;
     const auto of = [c](const float* bias) { return bias ? bias[c] : 0.0; };
-    const double p = args.first[i], m = args.second ? args.second[i] : 0.0;
-    const double sum = args.sum ? args.sum[i] : p + m;
+    const double p = args.first[from], m = args.second ? args.second[from] : 0.0;
+    const double sum = args.sum ? args.sum[from] : p + m;
     if (args.y)
       args.y[i] =
           static_cast<float>(apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b));
@@ -240,23 +269,25 @@ void map(const MapArgs& args) noexcept {
   }
 }
 
-double tie_one(const TieArgs& args, Int i) {
-  const double p = args.first[i];
+double tie_one(const TieArgs& args, Int from, Int i) {
+  const double p = args.first[from];
   switch (args.tie) {
     case Tie::copy: return p;
     case Tie::times_x: return args.x[i] * p;
-    case Tie::by_sign: return positive(args.x[i]) * p + negative(args.x[i]) * args.second[i];
+    case Tie::by_sign: return positive(args.x[i]) * p + negative(args.x[i]) * args.second[from];
     case Tie::box: {
       const double x = args.x[i];
-      return (x - args.low[i]) * p + (x - args.high[i]) * args.second[i];
+      return (x - args.low[i]) * p + (x - args.high[i]) * args.second[from];
     }
   }
   return 0;
 }
 
 void tie(const TieArgs& args) noexcept {
-  for (Int i = 0; i < args.n; ++i)
-    args.r[i] = static_cast<float>((args.accumulate ? args.r[i] : 0.0) + tie_one(args, i));
+  for (Int from = 0; from < args.rows * args.n; ++from) {
+    const Int i = from / args.n * args.stride + from % args.n;
+    args.r[i] = static_cast<float>((args.accumulate ? args.r[i] : 0.0) + tie_one(args, from, i));
+  }
 }
 
 void tail_gradient(const TailGradientArgs& args) noexcept {
@@ -303,11 +334,17 @@ void average_pool(const PoolArgs& args) noexcept {
 }
 
 void unpool_max(const UnpoolArgs& args) noexcept {
-  for (Int p = 0; p < args.out_pixels; ++p)
-    for (Int c = args.c0; c < args.c1; ++c) {
-      const Int winner = args.winner[p * args.channels + c];
-      if (winner >= 0) args.r_in[winner * args.channels + c] += args.r_out[p * args.channels + c];
-    }
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int c = 0; c < args.channels; ++c) {
+        const Int pixel = y * args.out_width + x;
+        float& to = args.r_in[pixel * args.channels + c];
+        if (!args.accumulate) to = 0;
+        for_taps(args.y_taps, args.x_taps, 0, args.source_width, y, x, [&](Int, Int source) {
+          const Int at = source * args.channels + c;
+          if (args.winner[at] == pixel) to += args.r_out[at];
+        });
+      }
 }
 
 void unpool_average(const UnpoolAverageArgs& args) noexcept {
@@ -347,12 +384,15 @@ const Kernels kernels = {
     "reference",
     kVectorWidth,
     kLaneBlock,
+    kWindowLanes,
     kPanelLanes,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
-    {nullptr, partition<Mode::split_product>, nullptr, partition<Mode::blend>,
-     partition<Mode::blend_both>},
+    {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
+     narrow<Mode::blend>, narrow<Mode::blend_both>},
+    {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
+     partition<Mode::blend>, partition<Mode::blend_both>},
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},
     finish,

@@ -1,25 +1,30 @@
 // Zero-skipping product: lanes run over output channels, the non-zero entries of every source pixel
-// come as lists. One block of weights (32 source channels x one kernel row x up to lane_block
-// outputs, 24 KB for a 3x3 kernel with AVX-512) stays in L1 while all pixels of the call pass over
-// it; the sums of a pixel live in registers for as long as its entries of that block last.
+// come as lists. One block of weights (64 source channels x one kernel row x some outputs, 24 KB
+// for a 3x3 kernel and 32 outputs) stays in L1 while all pixels of the call pass over it; the sums
+// of a pixel live in registers for as long as its entries of that block last.
 //
 // An output's terms are added in the order (channel block, kernel row, source column, entry). It
 // does not depend on how a call cuts rows, columns or outputs, nor on which of the two loops below
 // runs.
 
-// P += what w * (a, b) gives to the first sum, M to the second; kNegative: a < 0 (split_product).
+// P += what w a gives to the first sum, M to the second; kNegative: a < 0 (split_product).
 template <Mode kMode, bool kNegative>
-RELPROP_INLINE void accumulate(Vec w, Vec a, Vec b, Vec& p, Vec& m) {
+RELPROP_INLINE void accumulate(Vec w, Vec a, Vec& p, Vec& m) {
   if constexpr (kMode == Mode::plain) {
     p = fma(w, a, p);
-  } else if constexpr (kMode == Mode::split_product || kMode == Mode::split_weight) {
-    const Vec plus = positive_bits(w), minus = negative_bits(w);
+  } else {
+    Vec plus, minus;
+    split_bits(w, plus, minus);
     p = fma(kNegative ? minus : plus, a, p);
     m = fma(kNegative ? plus : minus, a, m);
-  } else {
-    p = fma(w, by_sign_bit(w, a, b), p);
-    if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
   }
+}
+
+// The blend modes, where every source value is a pair.
+template <Mode kMode, bool>
+RELPROP_INLINE void accumulate(Vec w, const SignPair& ab, Vec& p, Vec& m) {
+  p = fma(w, ab.choose(w), p);
+  if constexpr (kMode == Mode::blend_both) m = fma(w, ab.swapped().choose(w), m);
 }
 
 // The sums of one output pixel.
@@ -28,24 +33,34 @@ struct PixelSums {
   Vec first[kVectors], second[has_second(kMode) ? kVectors : 1];
 };
 
-struct EntryList {
-  const float *a, *b;
+// The lists of one source row and one block of channels.
+struct RowLists {
+  const float* value;
   const std::uint8_t* index;
+  const std::uint32_t* begin;
 };
+
+template <Mode kMode>
+RELPROP_INLINE auto load_entry(const float* value, std::uint32_t i) {
+  if constexpr (reads_b(kMode)) {
+    return SignPair::load(value + 2 * i);
+  } else {
+    return Vec::broadcast(value[i]);
+  }
+}
 
 // Adds entries [begin, end) of one source pixel to kTaps output pixels at once: weight[t] is the
 // block of the tap through which output t sees the pixel.
 template <bool kNegative, Mode kMode, int kVectors, int kTaps>
-RELPROP_INLINE void add_entries(const EntryList& list, int begin, int end,
+RELPROP_INLINE void add_entries(const RowLists& lists, std::uint32_t begin, std::uint32_t end,
                                 const float* const (&weight)[kTaps], std::int64_t stride,
                                 PixelSums<kMode, kVectors> (&sums)[kTaps]) {
-  for (int i = begin; i < end; ++i) {
-    const std::int64_t row = list.index[i] * stride;
-    const Vec a = Vec::broadcast(list.a[i]);
-    const Vec b = reads_b(kMode) ? Vec::broadcast(list.b[i]) : a;
+  for (std::uint32_t i = begin; i < end; ++i) {
+    const std::int64_t row = lists.index[i] * stride;
+    const auto source = load_entry<kMode>(lists.value, i);
     unrolled<kTaps>([&](auto t) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-        accumulate<kMode, kNegative>(Vec::load(weight[t] + row + q * Vec::kWidth), a, b,
+        accumulate<kMode, kNegative>(Vec::load(weight[t] + row + q * Vec::kWidth), source,
                                      sums[t].first[q], sums[t].second[has_second(kMode) ? q : 0]);
       });
     });
@@ -148,37 +163,36 @@ struct SkipBlock {
 
   // Weights of channel block k, tap 0, and how many floats lie between taps.
   const float* block_weight(std::int64_t k) const {
-    return weight + k * kListBlock * args.kernel_height * args.kernel_width * stride;
+    return weight + k * args.block * args.kernel_height * args.kernel_width * stride;
   }
   std::int64_t tap_stride(std::int64_t k) const {
-    const std::int64_t rest = args.channels - k * kListBlock;
-    return (rest < kListBlock ? rest : kListBlock) * stride;
+    const std::int64_t rest = args.channels - k * args.block;
+    return (rest < args.block ? rest : args.block) * stride;
+  }
+
+  RELPROP_INLINE RowLists lists(std::int64_t row, std::int64_t k) const {
+    const std::int64_t at = row * args.row_entries + args.source_width * k * args.block;
+    return {args.value + (reads_b(kMode) ? 2 * at : at), args.index + at,
+            args.begin + row * args.row_begins + k * (args.source_width * args.kinds + 1)};
   }
 
   template <int kTaps>
-  RELPROP_INLINE void add_source(std::int64_t pixel, std::int64_t k, const float* const (&w)[kTaps],
-                                 Sums (&sums)[kTaps]) const {
-    const std::int64_t at = pixel * args.list_stride + k * kListBlock;
-    const EntryList list{args.value_a + at, reads_b(kMode) ? args.value_b + at : nullptr,
-                         args.index + at};
-    const std::uint8_t* count = args.count + pixel * args.count_stride + 2 * k;
-    const int positive = count[0], all = positive + count[1];
-    if constexpr (kMode == Mode::split_product) {
-      add_entries<false>(list, 0, positive, w, stride, sums);
-      add_entries<true>(list, positive, all, w, stride, sums);
-    } else {
-      add_entries<false>(list, 0, all, w, stride, sums);
-    }
+  RELPROP_INLINE void add_source(const RowLists& lists, std::int64_t column,
+                                 const float* const (&w)[kTaps], Sums (&sums)[kTaps]) const {
+    const std::uint32_t* at = lists.begin + column * args.kinds;
+    add_entries<false>(lists, at[0], at[1], w, stride, sums);
+    if constexpr (kMode == Mode::split_product)
+      if (args.kinds == 2) add_entries<true>(lists, at[1], at[2], w, stride, sums);
   }
 
   // What output column x gets from channel block k of one kernel row.
   RELPROP_INLINE void add_block(std::int64_t x, std::int64_t ky, std::int64_t source_row,
                                 std::int64_t k, Sums (&sums)[1]) const {
     const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
-    if (args.x.begin == nullptr) return add_source<1>(x, k, {row}, sums);
+    const RowLists source = lists(source_row, k);
+    if (args.x.begin == nullptr) return add_source<1>(source, x, {row}, sums);
     for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i)
-      add_source<1>(source_row * args.source_width + args.x.source[i], k,
-                    {row + args.x.tap[i] * tap_stride(k)}, sums);
+      add_source<1>(source, args.x.source[i], {row + args.x.tap[i] * tap_stride(k)}, sums);
   }
 
   // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel. Every block is summed
@@ -214,6 +228,7 @@ struct SkipBlock {
     const float* const w[3] = {row + sliding.tap[0] * tap_stride(k),
                                row + sliding.tap[1] * tap_stride(k),
                                row + sliding.tap[2] * tap_stride(k)};
+    const RowLists source = lists(source_row, k);
     const std::int64_t base = out_row * columns() - args.x0;
     Sums sums[3];  // sums[t]: of output x - t, at source column x + offset
     unrolled<3>([&](auto t) RELPROP_INLINED { clear(sums[t]); });
@@ -222,8 +237,7 @@ struct SkipBlock {
       copy(sums[0], sums[1]);
       clear(sums[0]);
       const std::int64_t column = x + sliding.offset;
-      if (column >= 0 && column < args.source_width)
-        add_source<3>(source_row * args.source_width + column, k, w, sums);
+      if (column >= 0 && column < args.source_width) add_source<3>(source, column, w, sums);
       if (x >= args.x0 + 2) put(fresh, sums[2], (base + x - 2) * args.out_stride);
     }
   }
@@ -256,7 +270,7 @@ struct SkipBlock {
   }
 
   void run() const {
-    const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
+    const std::int64_t blocks = (args.channels + args.block - 1) / args.block;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
     // registers and memory for a handful of entries.
     const std::int64_t step = args.kernel_width >= 3 ? 1 : 4 / args.kernel_width;
@@ -266,7 +280,8 @@ struct SkipBlock {
     for (std::int64_t k0 = 0; k0 < blocks; k0 += step) {
       const std::int64_t k1 = k0 + step < blocks ? k0 + step : blocks;
       if (args.x.begin == nullptr) {
-        add_row(k0 == 0, 0, 0, 0, k0, k1);
+        for (std::int64_t y = args.y0; y < args.y1; ++y)
+          add_row(k0 == 0, y - args.y0, 0, y, k0, k1);
       } else {
         for (std::int64_t ky = 0; ky < args.kernel_height; ++ky) add_kernel_row(ky, k0, k1);
       }
@@ -274,15 +289,13 @@ struct SkipBlock {
   }
 };
 
-constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
-
 template <Mode kMode, int kVectors>
 void skip_block(const SkipArgs& args, std::int64_t m0, std::int64_t m1) {
   const std::int64_t taps = args.kernel_height * args.kernel_width;
   const std::int64_t rest = (args.outputs - m0 + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
   const SkipBlock<kMode, kVectors> block{args,
                                          args.weight + m0 * args.channels * taps,
-                                         rest < kLaneBlock ? rest : kLaneBlock,
+                                         rest < args.lanes ? rest : args.lanes,
                                          args.first + m0,
                                          has_second(kMode) ? args.second + m0 : nullptr,
                                          args.sum ? args.sum + m0 : nullptr,
@@ -293,8 +306,8 @@ void skip_block(const SkipArgs& args, std::int64_t m0, std::int64_t m1) {
 
 template <Mode kMode>
 void skip(const SkipArgs& args) noexcept {
-  for (std::int64_t m0 = args.m0; m0 < args.m1; m0 += kLaneBlock) {
-    const std::int64_t m1 = m0 + kLaneBlock < args.m1 ? m0 + kLaneBlock : args.m1;
+  for (std::int64_t m0 = args.m0; m0 < args.m1; m0 += args.lanes) {
+    const std::int64_t m1 = m0 + args.lanes < args.m1 ? m0 + args.lanes : args.m1;
     switch ((m1 - m0 + Vec::kWidth - 1) / Vec::kWidth) {
       case 1: skip_block<kMode, 1>(args, m0, m1); break;
       case 2: skip_block<kMode, 2>(args, m0, m1); break;
@@ -303,4 +316,6 @@ void skip(const SkipArgs& args) noexcept {
     }
   }
 }
+constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
+constexpr std::int64_t kWindowLanes = kWindowVectors * Vec::kWidth;
 static_assert(kBlockVectors == 4, "skip() enumerates the widths of a block");

@@ -31,6 +31,10 @@ struct Vec {
   friend Vec operator/(Vec a, Vec b) { return {_mm256_div_ps(a.v, b.v)}; }
   friend Mask operator<(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ)}; }
   friend Mask is_nan(Vec a) { return {_mm256_cmp_ps(a.v, a.v, _CMP_UNORD_Q)}; }
+  friend Mask same_bits(Vec a, Vec b) {
+    return {_mm256_castsi256_ps(
+        _mm256_cmpeq_epi32(_mm256_castps_si256(a.v), _mm256_castps_si256(b.v)))};
+  }
 
  private:
   static __m256i lanes(std::int64_t n) {
@@ -50,6 +54,27 @@ inline Vec negative_bits(Vec x) {
 }
 inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {_mm256_blendv_ps(plus.v, minus.v, x.v)};
+}
+
+inline void split_bits(Vec x, Vec& plus, Vec& minus) {
+  plus = positive_bits(x);
+  minus = negative_bits(x);
+}
+
+// Two numbers, of which the sign bit of every lane picks one.
+struct SignPair {
+  Vec plus, minus;
+  static SignPair load(const float* p) { return {Vec::broadcast(p[0]), Vec::broadcast(p[1])}; }
+  SignPair swapped() const { return {minus, plus}; }
+  Vec choose(Vec x) const { return by_sign_bit(x, plus, minus); }
+};
+
+inline float sum_of_lanes(Vec x) {
+  float lane[Vec::kWidth];
+  x.store(lane);
+  for (int n = Vec::kWidth / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) lane[i] += lane[i + n];
+  return lane[0];
 }
 
 // Rows become columns: 2 x 2 within pairs of lanes, then of 64-bit lanes, then of 128-bit lanes.
@@ -76,6 +101,7 @@ inline void transpose_vectors(Vec (&x)[8]) {
 
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 16 registers
+constexpr int kWindowVectors = 4;
 constexpr int kPanelVectors = 4;
 
 }  // namespace

@@ -41,6 +41,9 @@ struct Vec {
   friend Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
   friend Mask operator<(Vec a, Vec b) { return {a.v < b.v}; }
   friend Mask is_nan(Vec a) { return {a.v != a.v}; }
+  friend Mask same_bits(Vec a, Vec b) {
+    return {reinterpret_cast<Ints>(a.v) == reinterpret_cast<Ints>(b.v)};
+  }
 };
 
 inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
@@ -61,6 +64,27 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return select(Mask{sign_bits(x)}, minus, plus);
 }
 
+inline void split_bits(Vec x, Vec& plus, Vec& minus) {
+  plus = positive_bits(x);
+  minus = negative_bits(x);
+}
+
+// Two numbers, of which the sign bit of every lane picks one.
+struct SignPair {
+  Vec plus, minus;
+  static SignPair load(const float* p) { return {Vec::broadcast(p[0]), Vec::broadcast(p[1])}; }
+  SignPair swapped() const { return {minus, plus}; }
+  Vec choose(Vec x) const { return by_sign_bit(x, plus, minus); }
+};
+
+inline float sum_of_lanes(Vec x) {
+  float lane[Vec::kWidth];
+  x.store(lane);
+  for (int n = Vec::kWidth / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) lane[i] += lane[i + n];
+  return lane[0];
+}
+
 inline void transpose_vectors(Vec (&x)[4]) {
   const Vec rows[4] = {x[0], x[1], x[2], x[3]};
   for (int c = 0; c < 4; ++c)
@@ -69,6 +93,7 @@ inline void transpose_vectors(Vec (&x)[4]) {
 
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
+constexpr int kWindowVectors = 4;
 constexpr int kPanelVectors = 4;
 
 }  // namespace

@@ -36,6 +36,9 @@ struct Vec {
   friend Vec operator/(Vec a, Vec b) { return {vdivq_f32(a.v, b.v)}; }
   friend Mask operator<(Vec a, Vec b) { return {vcltq_f32(a.v, b.v)}; }
   friend Mask is_nan(Vec a) { return {vmvnq_u32(vceqq_f32(a.v, a.v))}; }
+  friend Mask same_bits(Vec a, Vec b) {
+    return {vceqq_u32(vreinterpretq_u32_f32(a.v), vreinterpretq_u32_f32(b.v))};
+  }
 };
 
 inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
@@ -52,6 +55,27 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(x.v)), minus.v, plus.v)};
 }
 
+inline void split_bits(Vec x, Vec& plus, Vec& minus) {
+  plus = positive_bits(x);
+  minus = negative_bits(x);
+}
+
+// Two numbers, of which the sign bit of every lane picks one.
+struct SignPair {
+  Vec plus, minus;
+  static SignPair load(const float* p) { return {Vec::broadcast(p[0]), Vec::broadcast(p[1])}; }
+  SignPair swapped() const { return {minus, plus}; }
+  Vec choose(Vec x) const { return by_sign_bit(x, plus, minus); }
+};
+
+inline float sum_of_lanes(Vec x) {
+  float lane[Vec::kWidth];
+  x.store(lane);
+  for (int n = Vec::kWidth / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) lane[i] += lane[i + n];
+  return lane[0];
+}
+
 // Rows become columns: 2 x 2 within pairs of lanes, then of 64-bit lanes.
 inline void transpose_vectors(Vec (&x)[4]) {
   const float32x4x2_t a = vtrnq_f32(x[0].v, x[1].v), b = vtrnq_f32(x[2].v, x[3].v);
@@ -63,6 +87,7 @@ inline void transpose_vectors(Vec (&x)[4]) {
 
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
+constexpr int kWindowVectors = 4;
 constexpr int kPanelVectors = 4;
 
 }  // namespace
