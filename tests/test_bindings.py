@@ -198,6 +198,16 @@ def test_results_have_the_documented_shapes() -> None:
     assert (relevance.shape, output, layers, report) == ((2, 1, 3, 6, 5), None, [], [])
 
 
+def test_profile_times_every_step() -> None:
+    plan = small_plan()
+    for start in ("output", np.ones((2, 1, 7), np.float32)):
+        times = plan.profile(X, start, n_threads=1)
+        assert [step["node"] for step in times] == [layer["node"] for layer in plan.layers]
+        assert all(step["forward"] >= 0 and step["backward"] >= 0 for step in times)
+        assert sum(step["forward"] for step in times) > 0
+        assert sum(step["backward"] for step in times) > 0
+
+
 def test_target_defaults_to_the_largest_output() -> None:
     plan = small_plan()
     largest = plan.forward(X).argmax(axis=1)[:, None]

@@ -160,7 +160,7 @@ class Plan:
     def profile(
         self, x: FloatArray, start: str | FloatArray = "output", n_threads: int = 0
     ) -> list[dict[str, Any]]:
-        """Wall seconds of each step of one pass: node, forward, backward. start: as in relevance."""
+        """Wall seconds of each step of one pass: node, forward, backward."""
     @property
     def input_shape(self) -> tuple[int, ...]: ...
     @property
