@@ -75,7 +75,7 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   args.index = lists.index + at;
   args.kinds = list_kinds(c);
   args.begin = lists.begin + row * shape.begins +
-               group * ceil_div(s.channels, c.skip.block) * (shape.width * args.kinds + 1);
+               group * ceil_div(s.channels, kListBlock) * (shape.width * args.kinds + 1);
   args.row_entries = shape.entries;
   args.row_begins = shape.begins;
   args.channels = s.channels;
@@ -86,7 +86,8 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   args.x = c.pointwise ? no_taps() : s.x.view();
   args.weight = c.skip.data.data() + group * c.skip.group_stride;
   args.lanes = c.skip.lanes;
-  args.block = c.skip.block;
+  args.sliding = c.sliding.valid;
+  args.sliding_offset = c.sliding.offset;
   args.outputs = s.outputs;
   return args;
 }
@@ -116,7 +117,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     args.x1 = std::min(args.x0 + t.tile_columns, t.width);
     args.m0 = block * t.tile_outputs;
     args.m1 = std::min(args.m0 + t.tile_outputs, s.outputs);
-    args.out_stride = args.m1 - args.m0;
+    args.out_stride = ceil_div(args.m1 - args.m0, kernels.vector_width) * kernels.vector_width;
     float* mine = scratch + thread * scratch_stride;
     // m0 counts from the group's first output, so the tile's origin lies m0 in front of scratch.
     args.first = mine - args.m0;
@@ -126,6 +127,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
 
     ResultTile tile;
     tile.width = args.m1 - args.m0;
+    tile.stride = args.out_stride;
     tile.channel = group * s.outputs + args.m0;
     tile.first = mine;
     tile.second = has_second(c.mode) ? mine + kTileFloats : nullptr;
@@ -143,9 +145,9 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
       tile.pixel = y * t.width + args.x0;
       tile.count = columns;
       finish(tile, thread);
-      tile.first += columns * tile.width;
-      if (tile.second) tile.second += columns * tile.width;
-      if (tile.sum) tile.sum += columns * tile.width;
+      tile.first += columns * tile.stride;
+      if (tile.second) tile.second += columns * tile.stride;
+      if (tile.sum) tile.sum += columns * tile.stride;
     }
   });
 }
@@ -189,8 +191,8 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
     args.sum = has_sum(c.mode) ? args.first + 2 * lanes * s.outputs : nullptr;
     args.out_stride = s.outputs;
     kernel(args);
-    finish({image, args.p0, args.count, group * s.outputs, s.outputs, args.first, args.second,
-            args.sum},
+    finish({image, args.p0, args.count, group * s.outputs, s.outputs, s.outputs, args.first,
+            args.second, args.sum},
            thread);
   });
 }
@@ -234,7 +236,7 @@ void run_narrow(const Contraction& c, const Kernels& kernels, const ContractionS
     args.sum = has_sum(c.mode) ? mine + 2 * values : nullptr;
     kernel(args);
     finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, group * s.outputs,
-            s.outputs, args.first, args.second, args.sum},
+            s.outputs, s.outputs, args.first, args.second, args.sum},
            thread);
   });
 }
@@ -265,7 +267,7 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
     args.second = has_second(c.mode) ? mine + rows * s.out_width * channels : nullptr;
     args.sum = has_sum(c.mode) ? mine + 2 * rows * s.out_width * channels : nullptr;
     kernel(args);
-    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels,
+    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels, channels,
             args.first, args.second, args.sum},
            thread);
   });
@@ -312,14 +314,11 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.path = choice.path;
   c.reason = choice.reason;
   switch (c.path) {
-    case Path::skip: {
-      const bool window = c.shape.taps() > 1;
-      const bool blocks_average = c.shape.channels > kListBlock && mode != Mode::plain;
-      c.skip =
-          pack_skip(weight, window ? kernels.window_lanes : kernels.lane_block,
-                    window && blocks_average ? kListBlock : kShortListBlock, kernels.vector_width);
+    case Path::skip:
+      if (!c.pointwise) c.sliding = sliding_columns(c.shape.x, c.shape.kernel_width);
+      c.skip = pack_skip(weight, mode, c.shape.kernel_width, c.sliding, kernels);
+      if (c.sliding.valid) c.shape.x = in_sliding_order(c.shape.x, c.sliding);
       break;
-    }
     case Path::partition: c.partition = pack_partition(weight); break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
     case Path::depthwise: c.depthwise = pack_depthwise(weight); break;
@@ -341,7 +340,7 @@ ListShape list_shape(const Contraction& c, std::int64_t n) {
     lists.rows = ceil_div(points, std::max<std::int64_t>(lists.width, 1));
   }
   lists.entries = lists.width * s.source_channels();
-  lists.begins = s.groups * ceil_div(s.channels, c.skip.block) * (lists.width * list_kinds(c) + 1);
+  lists.begins = s.groups * ceil_div(s.channels, kListBlock) * (lists.width * list_kinds(c) + 1);
   return lists;
 }
 
@@ -362,7 +361,7 @@ std::int64_t list_floats(const Contraction& c) {
   // more than one row.
   if (c.pointwise)
     points = points < kPointRow ? 2 * points : ceil_div(points, kPointRow) * kPointRow;
-  const std::int64_t blocks = s.groups * ceil_div(s.channels, c.skip.block);
+  const std::int64_t blocks = s.groups * ceil_div(s.channels, kListBlock);
   const std::int64_t begins = points * blocks * (list_kinds(c) + 1);
   const std::int64_t values = points * s.source_channels();
   return (reads_b(c.mode) ? 2 : 1) * values + begins + ceil_div(values, 4);

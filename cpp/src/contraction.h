@@ -47,6 +47,7 @@ struct Contraction {
   const char* reason = "";
   bool nonnegative = false;
   bool pointwise = false;
+  SlidingColumns sliding;
   SkipWeights skip;
   PartitionWeights partition;
   AlignedFloats narrow, depthwise;
@@ -61,6 +62,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
 // channels [channel, channel + width). first, second and sum hold (count, width).
 struct ResultTile {
   std::int64_t image, pixel, count, channel, width;
+  std::int64_t stride;  // floats between pixels of first, second and sum
   float* first;
   float* second;
   float* sum;

@@ -41,7 +41,6 @@ void for_list_points(const Execution& run, const Contraction& c, const ListBuffe
                  args.width = shape.width;
                  args.groups = s.groups;
                  args.channels = s.channels;
-                 args.block = c.skip.block;
                  args.by_sign = list_kinds(c) == 2;
                  args.value = lists.value + (reads_b(c.mode) ? 2 : 1) * row * shape.entries;
                  args.index = lists.index + row * shape.entries;
@@ -107,6 +106,7 @@ void finish_tile(const Execution& run, const Linear& layer, const ResultTile& ti
   args.sum = tile.sum;
   args.pixels = tile.count;
   args.channels = tile.width;
+  args.sum_stride = tile.stride;
   args.stride = s.out_channels();
   args.bias = bias_at(layer.bias, true, tile.channel);
   args.bias_z = bias_at(layer.bias, absorbed && layer.traits->tie != Tie::box, tile.channel);

@@ -4,16 +4,22 @@
 #include <new>
 #include <utility>
 
-#include "kernels/kernels.h"
-
 namespace relprop {
 namespace {
 
 constexpr std::align_val_t kAlignment{64};
 
-std::int64_t block_width(std::int64_t outputs, std::int64_t m0, int lanes, int vector_width) {
+// Three outputs' sums at once must fit in registers and their weights in L1, so split weights take
+// narrower blocks.
+std::int64_t skip_lanes(const Kernels& kernels, Mode mode, bool sliding) {
+  if (!sliding) return kernels.lane_block;
+  return std::min(kernels.sliding_lanes * 2 / weight_halves(mode), kernels.lane_block);
+}
+
+std::int64_t block_width(std::int64_t outputs, std::int64_t m0, std::int64_t lanes,
+                         int vector_width) {
   const std::int64_t rest = (outputs - m0 + vector_width - 1) / vector_width * vector_width;
-  return std::min<std::int64_t>(rest, lanes);
+  return std::min(rest, lanes);
 }
 
 // Kernels tell a negative weight by its sign bit, so -0 becomes +0.
@@ -72,26 +78,33 @@ AlignedFloats& AlignedFloats::operator=(AlignedFloats&& other) noexcept {
   return *this;
 }
 
-SkipWeights pack_skip(const WeightView& w, int lanes, int block, int vector_width) {
+SkipWeights pack_skip(const WeightView& w, Mode mode, std::int64_t kernel_width,
+                      const SlidingColumns& sliding, const Kernels& kernels) {
   SkipWeights packed;
-  packed.lanes = lanes;
-  packed.block = block;
-  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lanes)
-    packed.group_stride += block_width(w.outputs, m0, lanes, vector_width) * w.channels * w.taps;
+  const std::int64_t halves = weight_halves(mode);
+  packed.lanes = skip_lanes(kernels, mode, sliding.valid);
+  const auto width_at = [&](std::int64_t m0) {
+    return block_width(w.outputs, m0, packed.lanes, kernels.vector_width);
+  };
+  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += packed.lanes)
+    packed.group_stride += width_at(m0) * halves * w.channels * w.taps;
   packed.data = AlignedFloats(packed.group_stride * w.groups);
   float* to = packed.data.data();
   for (std::int64_t g = 0; g < w.groups; ++g)
-    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += lanes) {
-      const std::int64_t width = block_width(w.outputs, m0, lanes, vector_width);
-      const std::int64_t used = std::min(width, w.outputs - m0);
-      for (std::int64_t k0 = 0; k0 < w.channels; k0 += block)
-        for (std::int64_t t = 0; t < w.taps; ++t)
-          for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + block, w.channels); ++k) {
-            for (std::int64_t l = 0; l < used; ++l)
-              to[l] = without_negative_zero(w.at(g, m0 + l, k, t));
-            to += width;
-          }
-    }
+    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += packed.lanes)
+      for (std::int64_t k0 = 0; k0 < w.channels; k0 += kListBlock)
+        for (std::int64_t ky = 0; ky < w.taps / kernel_width; ++ky)
+          for (std::int64_t k = k0; k < std::min<std::int64_t>(k0 + kListBlock, w.channels); ++k)
+            for (std::int64_t x = 0; x < kernel_width; ++x) {
+              const std::int64_t t = ky * kernel_width + (sliding.valid ? sliding.tap[x] : x);
+              const std::int64_t used = std::min(width_at(m0), w.outputs - m0);
+              for (std::int64_t l = 0; l < used; ++l) {
+                const float v = without_negative_zero(w.at(g, m0 + l, k, t));
+                to[l] = halves == 1 ? v : std::max(v, 0.0f);
+                if (halves == 2) to[width_at(m0) + l] = std::min(v, 0.0f);
+              }
+              to += width_at(m0) * halves;
+            }
   return packed;
 }
 

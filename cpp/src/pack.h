@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels/kernels.h"
+#include "taps.h"
+
 // Weight layouts of the two contractions. A contraction's weights are given as a function of
 // (group, output m, channel k, tap t) through strides, so that forward, backward and transposed
 // convolutions pack from the same array.
@@ -37,17 +40,19 @@ class AlignedFloats {
   std::int64_t size_ = 0;
 };
 
-// Zero-skipping: [group][output block][channel block][tap][channel in block][lane].
-// Output blocks are `lanes` wide, the last one (outputs - m0) rounded up to vector_width, lanes
-// beyond the outputs hold zero; channel blocks are `block`, the last one shorter. So the block
-// that starts at output m0 with width v begins at m0 * channels * taps (m0 is a multiple of lanes),
-// its channel block k at k * block * taps * v behind that.
+// Zero-skipping: [group][output block][channel block][kernel row][channel in block][kernel column]
+// [half][lane]. Output blocks are `lanes` wide, the last one (outputs - m0) rounded up to the
+// vector width, lanes beyond the outputs hold zero; channel blocks are kListBlock, the last one
+// shorter. Halves: max(w, 0) and min(w, 0), or w alone (weight_halves). So the block that starts at
+// output m0 begins at m0 * channels * taps * halves (m0 is a multiple of lanes). The columns of a
+// sliding kernel are in the order in which they slide.
 struct SkipWeights {
   AlignedFloats data;
   std::int64_t group_stride = 0;
-  std::int64_t lanes = 0, block = 0;
+  std::int64_t lanes = 0;
 };
-SkipWeights pack_skip(const WeightView& w, int lanes, int block, int vector_width);
+SkipWeights pack_skip(const WeightView& w, Mode mode, std::int64_t kernel_width,
+                      const SlidingColumns& sliding, const Kernels& kernels);
 
 // Narrow: (groups, taps, outputs, channels).
 AlignedFloats pack_narrow(const WeightView& w);

@@ -360,13 +360,14 @@ class Backward {
       const std::int64_t offset = pixel * s.out_channels() + tile.channel;
       TieArgs args{};
       args.tie = layer.tie;
-      args.first = tile.first + done * tile.width;
-      args.second = tile.second ? tile.second + done * tile.width : nullptr;
+      args.first = tile.first + done * tile.stride;
+      args.second = tile.second ? tile.second + done * tile.stride : nullptr;
       args.x = x + offset;
       args.accumulate = to.accumulate;
       args.r = to.r + offset;
       args.n = tile.width;
       args.rows = tile.count - done;
+      args.sum_stride = tile.stride;
       args.stride = s.out_channels();
       if (layer.tie == Tie::box) {  // bounds are those of one sample
         args.rows = std::min(args.rows, s.out_pixels() - in_sample);

@@ -49,4 +49,32 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
 
+SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel) {
+  SlidingColumns s;
+  if (kernel != 3) return s;
+  std::int64_t whole = 0;
+  while (whole < table.size() && table.count(whole) != 3) ++whole;
+  if (whole == table.size()) return s;
+  const AxisTaps taps = table.view();
+  for (std::int32_t t = 0; t < 3; ++t) s.tap[t] = taps.tap[taps.begin[whole] + t];
+  s.offset = taps.source[taps.begin[whole]] - whole;
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
+      const std::int64_t t = taps.source[i] - o - s.offset;
+      if (t < 0 || t > 2 || s.tap[t] != taps.tap[i]) return s;
+      if (i > taps.begin[o] && taps.source[i] <= taps.source[i - 1]) return s;
+    }
+  s.valid = true;
+  return s;
+}
+
+TapTable in_sliding_order(TapTable table, const SlidingColumns& sliding) {
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = table.begin[static_cast<std::size_t>(o)];
+         i < table.begin[static_cast<std::size_t>(o) + 1]; ++i)
+      table.tap[static_cast<std::size_t>(i)] =
+          static_cast<std::int32_t>(table.source[static_cast<std::size_t>(i)] - o - sliding.offset);
+  return table;
+}
+
 }  // namespace relprop

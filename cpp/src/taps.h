@@ -28,4 +28,15 @@ TapTable transposed(const TapTable& table, std::int64_t sources);
 TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources);
 TapTable identity_taps(std::int64_t size);
 
+// Output o reads sources o + offset + {0, 1, 2}, where they exist, through the same three taps
+// everywhere: a 3-wide kernel of stride 1, from either side.
+struct SlidingColumns {
+  bool valid = false;
+  std::int64_t offset = 0;
+  std::int32_t tap[3] = {0, 1, 2};  // that reads source o + offset + its index
+};
+SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel);
+// The same table with taps numbered as they slide.
+TapTable in_sliding_order(TapTable table, const SlidingColumns& sliding);
+
 }  // namespace relprop

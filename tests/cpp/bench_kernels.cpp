@@ -82,8 +82,8 @@ constexpr Layer kLayers[] = {{"conv1_2 64x224", 64, 64, 224, 8},
                              {"conv5_2 512x14", 512, 512, 14, 14}};
 
 // Rows of one call, as the plan cuts them: the sums of a tile stay in L2.
-std::int64_t tile_rows(const Kernels& kernels, std::int64_t width) {
-  return std::max<std::int64_t>(16384 / kernels.window_lanes / width, 1);
+std::int64_t tile_rows(const SkipWeights& packed, std::int64_t width) {
+  return std::max<std::int64_t>(16384 / packed.lanes / width, 1);
 }
 
 struct Result {
@@ -97,8 +97,9 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * s.channels;
   AlignedFloats value(static_cast<std::int64_t>(c.a.size()) * pair), sums(3 * 16384);
   std::vector<std::uint8_t> index(c.a.size());
-  const SkipWeights packed =
-      pack_skip(c.view(), kernels.window_lanes, kListBlock, kernels.vector_width);
+  const SlidingColumns sliding = sliding_columns(c.x, s.kernel);
+  const TapTable x = in_sliding_order(c.x, sliding);
+  const SkipWeights packed = pack_skip(c.view(), c.mode, s.kernel, sliding, kernels);
   SkipArgs args{};
   args.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
   args.row_begins = blocks * (s.width * args.kinds + 1);
@@ -111,18 +112,19 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   args.source_width = s.width;
   args.kernel_height = args.kernel_width = s.kernel;
   args.y = c.y.view();
-  args.x = c.x.view();
+  args.x = x.view();
+  args.sliding = sliding.valid;
+  args.sliding_offset = sliding.offset;
   args.x1 = c.out_width;
   args.weight = packed.data.data();
   args.lanes = packed.lanes;
-  args.block = packed.block;
   args.outputs = s.outputs;
   args.out_stride = packed.lanes;
-  const std::int64_t step = tile_rows(kernels, c.out_width);
+  const std::int64_t step = tile_rows(packed, c.out_width);
   const auto list_rows = [&] {
     for (std::int64_t y = 0; y < std::min(rows + 2, s.height); ++y)
       kernels.list({c.a.data() + y * entries, c.b.empty() ? nullptr : c.b.data() + y * entries,
-                    s.width, 0, s.width, 1, s.channels, kListBlock, args.kinds == 2,
+                    s.width, 0, s.width, 1, s.channels, args.kinds == 2,
                     value.data() + y * entries * pair, index.data() + y * entries,
                     begin.data() + y * args.row_begins});
   };

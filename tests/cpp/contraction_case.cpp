@@ -66,10 +66,6 @@ TapTable make_taps(const Geometry& g, std::int64_t outputs, std::int64_t sources
   return transposed(window_taps(sources, outputs, g.kernel, g.stride, g.dilation, g.pad), outputs);
 }
 
-std::int64_t block_of(const Geometry& g) {
-  return g.kernel > 1 && g.channels > kListBlock ? kListBlock : kShortListBlock;
-}
-
 struct Lists {
   std::vector<float> value;
   std::vector<std::uint8_t> index;
@@ -82,7 +78,7 @@ struct Lists {
 // two calls.
 Lists make_lists(const Case& c, const Kernels& kernels) {
   const Geometry& s = c.shape;
-  const std::int64_t blocks = (s.channels + block_of(s) - 1) / block_of(s);
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * c.sources();
   Lists lists;
   lists.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
@@ -95,7 +91,6 @@ Lists make_lists(const Case& c, const Kernels& kernels) {
     args.width = s.width;
     args.groups = s.groups;
     args.channels = s.channels;
-    args.block = block_of(s);
     args.by_sign = lists.kinds == 2;
     args.value = lists.value.data() + y * entries * pair;
     args.index = lists.index.data() + y * entries;
@@ -116,17 +111,18 @@ void skip_tile(const Case& c, const Kernels& kernels, SkipArgs args, std::int64_
                Sums& sums) {
   const std::int64_t width = args.m1 - args.m0, columns = args.x1 - args.x0;
   const std::int64_t pixels = (args.y1 - args.y0) * columns;
-  Results results(pixels * width);
+  args.out_stride =
+      (width + kernels.vector_width - 1) / kernels.vector_width * kernels.vector_width;
+  Results results(pixels * args.out_stride);
   args.first = results.first.get() - args.m0;
   args.second = has_second(c.mode) ? results.second.get() - args.m0 : nullptr;
   args.sum = has_sum(c.mode) ? results.sum.get() - args.m0 : nullptr;
-  args.out_stride = width;
   kernels.skip[static_cast<int>(c.mode)](args);
   const Sums tile = results.take();
   for (std::int64_t i = 0; i < pixels; ++i) {
     const std::int64_t y = args.y0 + i / columns, x = args.x0 + i % columns;
     const std::int64_t at = (y * c.out_width + x) * c.results() + group * c.shape.outputs + args.m0;
-    copy_sums(c.mode, tile, i * width, width, sums, at);
+    copy_sums(c.mode, tile, i * args.out_stride, width, sums, at);
   }
 }
 
@@ -242,26 +238,26 @@ Sums by_definition(const Case& c) {
 Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
   const Geometry& s = c.shape;
   const Lists lists = make_lists(c, kernels);
-  const SkipWeights packed =
-      pack_skip(c.view(), s.kernel > 1 ? kernels.window_lanes : kernels.lane_block,
-                static_cast<int>(block_of(s)), kernels.vector_width);
-  const std::int64_t blocks = (s.channels + block_of(s) - 1) / block_of(s);
+  const SlidingColumns sliding = s.pointwise ? SlidingColumns{} : sliding_columns(c.x, s.kernel);
+  const TapTable x = sliding.valid ? in_sliding_order(c.x, sliding) : c.x;
+  const SkipWeights packed = pack_skip(c.view(), c.mode, s.kernel, sliding, kernels);
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t rows = tile.rows ? tile.rows : c.out_height;
   const std::int64_t columns = tile.columns ? tile.columns : c.out_width;
   const std::int64_t outputs = tile.outputs ? tile.outputs : s.outputs;
-  const std::int64_t end = tile.end ? tile.end : s.outputs;
   Sums sums = empty_sums(c);
   SkipArgs args{};
   args.row_entries = s.width * c.sources();
   args.row_begins = lists.row_begins;
   args.kinds = lists.kinds;
   args.lanes = packed.lanes;
-  args.block = packed.block;
+  args.sliding = sliding.valid;
+  args.sliding_offset = sliding.offset;
   args.channels = s.channels;
   args.source_width = s.width;
   args.kernel_height = args.kernel_width = s.kernel;
   args.y = s.pointwise ? no_taps() : c.y.view();
-  args.x = s.pointwise ? no_taps() : c.x.view();
+  args.x = s.pointwise ? no_taps() : x.view();
   args.outputs = s.outputs;
   for (std::int64_t g = 0; g < s.groups; ++g) {
     const std::int64_t first = s.width * g * s.channels;
@@ -271,10 +267,10 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
     args.weight = packed.data.data() + g * packed.group_stride;
     for (args.y0 = 0; args.y0 < c.out_height; args.y0 += rows)
       for (args.x0 = 0; args.x0 < c.out_width; args.x0 += columns)
-        for (args.m0 = 0; args.m0 < end; args.m0 += outputs) {
+        for (args.m0 = 0; args.m0 < s.outputs; args.m0 += outputs) {
           args.y1 = std::min(args.y0 + rows, c.out_height);
           args.x1 = std::min(args.x0 + columns, c.out_width);
-          args.m1 = std::min(args.m0 + outputs, end);
+          args.m1 = std::min(args.m0 + outputs, s.outputs);
           skip_tile(c, kernels, args, g, sums);
         }
   }

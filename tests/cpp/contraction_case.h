@@ -67,9 +67,9 @@ struct Case {
   std::string name() const;
 };
 
-// Tile extents of a run; 0: everything at once. Only outputs before `end` are computed (0: all).
+// Tile extents of a run; 0: everything at once.
 struct Tile {
-  std::int64_t rows = 0, columns = 0, outputs = 0, end = 0;
+  std::int64_t rows = 0, columns = 0, outputs = 0;
 };
 
 Sums by_definition(const Case& c);

@@ -138,25 +138,6 @@ void test_tiling(const Kernels& kernels) {
   }
 }
 
-// A call may stop inside a block of outputs: the rest of the block is not written.
-void test_part_of_block(const Kernels& kernels) {
-  for (Mode mode : kAllModes) {
-    const Case c({1, 20, 3 * kernels.lane_block, 4, 5, 3, 1, 1, 1}, mode, {0.7, false, false}, 71);
-    const Sums whole = by_skip(c, kernels);
-    for (std::int64_t end : {std::int64_t{1}, std::int64_t{kernels.vector_width + 1},
-                             std::int64_t{2 * kernels.lane_block - 3}}) {
-      check::context = std::string(kernels.name) + " part of a block " + c.name();
-      const Sums part = by_skip(c, kernels, {0, 0, kernels.lane_block, end});
-      for (std::int64_t i = 0; i < c.out_pixels() * c.results(); ++i) {
-        if (i % c.results() >= end) continue;
-        CHECK(part.first[i] == whole.first[i]);
-        if (has_second(mode)) CHECK(part.second[i] == whole.second[i]);
-        if (has_sum(mode)) CHECK(part.sum[i] == whole.sum[i]);
-      }
-    }
-  }
-}
-
 // NaN in one source pixel: everything that reads it becomes NaN, nothing else changes.
 void test_nan(const Kernels& kernels) {
   for (float bad : {std::nanf(""), -std::nanf("")})
@@ -203,7 +184,6 @@ int main() {
   for (Isa isa : available_isas()) {
     const Kernels& kernels = kernels_for(isa);
     test_tiling(kernels);
-    test_part_of_block(kernels);
     test_nan(kernels);
   }
   return check::finish("contractions");

@@ -81,7 +81,6 @@ Lists run_list(const Kernels& kernels, const Floats& a, const Floats* b, std::in
                 middle,
                 groups,
                 channels,
-                kListBlock,
                 by_sign,
                 lists.value.data(),
                 lists.index.data(),
@@ -259,6 +258,7 @@ void test_tie(const Kernels& kernels, const Kernels& reference) {
                spread.data(),
                2,
                2,
+               2,
                3};
   kernels.tie(rows);
   CHECK_EQUAL(spread, (Floats{5, 12, -1, 24, 36}));
@@ -290,7 +290,7 @@ Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std:
   kernels.finish({first.data(), second ? second->data() : nullptr, sum ? sum->data() : nullptr,
                   pixels, channels, b, b, b, b, tail, tail == Tail::clip ? -1.0f : 0.25f, 6,
                   out.y.data(), all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
-                  all ? out.zn.data() : nullptr, stride});
+                  all ? out.zn.data() : nullptr, channels, stride});
   return out;
 }
 

@@ -11,8 +11,11 @@ RELPROP_INLINE void accumulate_lanes(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& s
   } else if constexpr (reads_b(kMode)) {
     p = fma(w, by_sign_bit(w, a, b), p);
     if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
+  } else if constexpr (kMode == Mode::split_weight) {
+    p = fma(positive_bits(w), a, p);
+    m = fma(negative_bits(w), a, m);
   } else {
-    accumulate<kMode, false>(w, a, p, m);
+    p = fma(w, a, p);
   }
 }
 

@@ -39,7 +39,7 @@ void finish(const FinishArgs& args) noexcept {
   const Vec a = Vec::broadcast(args.tail_a), b = Vec::broadcast(args.tail_b);
   const Vec zero = Vec::broadcast(0);
   for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
-    const std::int64_t from = pixel * args.channels, to = pixel * args.stride;
+    const std::int64_t from = pixel * args.sum_stride, to = pixel * args.stride;
     for_vectors(args.channels, [&](std::int64_t c, auto mem) {
       const auto bias = [&](const float* p) { return p ? mem(p + c) : zero; };
       const Vec p = mem(args.first + from + c);
@@ -107,7 +107,7 @@ void map(const MapArgs& args) noexcept {
 
 template <Tie kTie>
 inline void tie_row(const TieArgs& args, std::int64_t row) {
-  const std::int64_t from = row * args.n, to = row * args.stride;
+  const std::int64_t from = row * args.sum_stride, to = row * args.stride;
   for_vectors(args.n, [&](std::int64_t k, auto mem) {
     const std::int64_t i = to + k;
     const Vec p = mem(args.first + from + k);

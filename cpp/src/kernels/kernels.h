@@ -38,17 +38,17 @@ constexpr bool has_second(Mode mode) {
 }
 constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
 constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
+// Packed weights of the zero-skipping product: w alone, or max(w, 0) and min(w, 0).
+constexpr int weight_halves(Mode mode) { return mode == Mode::plain ? 1 : 2; }
 
-// Channels per list block, at most: a block of weights (3 taps of one row x 64 x 32 lanes) stays in
-// L1. All terms of a block are added up in one chain of roundings, so layers with few of them,
-// those of one tap or of 64 channels and less, take shorter blocks (SqueezeNet's heatmaps would
-// be 1.3 times further off).
-inline constexpr int kListBlock = 64, kShortListBlock = 32;
+// Channels per list block: a block of weights (3 taps of one row x 32 x two halves x 32 lanes)
+// stays in L1.
+inline constexpr int kListBlock = 32;
 
 // Lists the non-zero entries of a row of `width` points: an entry is kept where a != 0 or (b given
-// and) b != 0. Block after block of `block` channels, group after group, and in each block point
+// and) b != 0. Block after block of kListBlock channels, group after group, and in each block point
 // after point without gaps, so that whoever walks along the row reads memory in order. Block q (of
-// groups * ceil(channels / block)) has its entries from width * (channels in front of it), and
+// groups * ceil(channels / kListBlock)) has its entries from width * (channels in front of it), and
 // those of point x are begin[q * (width * kinds + 1) + x * kinds] up to the next point's.
 // by_sign gives every point two kinds of entries: those with a > 0, then those with a < 0
 // (split_product); otherwise kinds is 1.
@@ -59,7 +59,6 @@ struct ListArgs {
   std::int64_t x0, x1;  // points to list; the calls of a row come in order, the first from 0
   std::int64_t groups;
   std::int64_t channels;  // per group
-  std::int64_t block;
   bool by_sign;
   float* value;         // room for (width, groups * channels); pairs (a, b) if b is given
   std::uint8_t* index;  // the same: channel within the block
@@ -77,19 +76,23 @@ struct SkipArgs {
   std::int64_t row_begins;   // begins of a row, all groups
   int kinds;                 // 2: listed by sign
   std::int64_t channels;     // source channels of the group
-  std::int64_t block;        // of them per list block
   std::int64_t source_width;
   std::int64_t kernel_height, kernel_width;
   AxisTaps y, x;  // x.begin null: pointwise, output pixel (y, x) reads source pixel (y, x)
+  // Output column x reads source columns x + sliding_offset + {0, 1, 2}, where they exist, through
+  // the packed taps 0, 1, 2 of a kernel row: a 3-wide kernel of stride 1.
+  bool sliding;
+  std::int64_t sliding_offset;
   std::int64_t y0, y1, x0, x1;
   const float* weight;   // packed: see pack_skip in src/pack.h; at output channel 0 of the group
   std::int64_t lanes;    // outputs per block of the packed weights, at most lane_block
   std::int64_t outputs;  // output channels of the group
-  std::int64_t m0, m1;   // output channels to compute; m0 is a multiple of lanes
+  std::int64_t m0, m1;   // output channels to compute: multiples of lanes, or all
   // Output pixel (y, x) of the call, relative to (y0, x0), channel m:
   //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
+  // in whole vectors: out_stride is at least m1 - m0, rounded up to the vector width.
   float* first;
-  float* second;  // null unless has_second(mode)
+  float* second;  // has_second(mode); may be null
   float* sum;     // split_product: first + second; may be null
   std::int64_t out_stride;
 };
@@ -172,8 +175,8 @@ enum class Tail { none, relu, leaky_relu, clip };
 // S = sum (P + M if null):
 //   y  = tail(S + bias)
 //   z  = S + bias_z, zp = P + bias_p, zn = M + bias_n          (where the pointer is not null)
-// Null biases are zero. first, second and sum are (pixels, channels) and alias nothing; the
-// results' pixels lie `stride` apart, so that a tile of some channels goes where it belongs.
+// Null biases are zero. first, second and sum alias nothing and their pixels lie sum_stride apart;
+// the results' pixels lie `stride` apart, so that a tile of some channels goes where it belongs.
 struct FinishArgs {
   const float* first;
   const float* second;
@@ -183,7 +186,7 @@ struct FinishArgs {
   Tail tail;
   float tail_a, tail_b;  // leaky_relu: slope; clip: bounds
   float *y, *z, *zp, *zn;
-  std::int64_t stride;
+  std::int64_t sum_stride, stride;
 };
 
 // R and denominators -> s+ and s-; st(z) = z + eps sign(z), sign(0) = +1.
@@ -217,8 +220,8 @@ struct TieArgs {
   bool accumulate;  // r += instead of r =
   float* r;
   std::int64_t n;
-  // first and second are (rows, n); the rows of all others lie `stride` apart.
-  std::int64_t rows = 1, stride = 0;
+  // Rows of first and second lie sum_stride apart, those of all others `stride`.
+  std::int64_t rows = 1, sum_stride = 0, stride = 0;
 };
 
 // Derivative of a tail, from its output y: g *= tail'(.); relu: y > 0; leaky_relu: y > 0 ? 1 : a;
@@ -286,9 +289,9 @@ struct TransposeArgs {
 struct Kernels {
   const char* name;
   int vector_width;  // floats
-  // Output channels that one zero-skipping block holds, at most, and for windows wider than one
-  // pixel; multiples of vector_width.
-  int lane_block, window_lanes;
+  // Output channels that one zero-skipping block holds, at most, and for sliding windows with split
+  // weights; multiples of vector_width.
+  int lane_block, sliding_lanes;
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode

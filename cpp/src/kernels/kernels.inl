@@ -46,7 +46,7 @@ extern const Kernels kernels = {
     RELPROP_NAME(RELPROP_ISA),
     Vec::kWidth,
     kLaneBlock,
-    kWindowLanes,
+    kSlidingLanes,
     kPanelLanes,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,

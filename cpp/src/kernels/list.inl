@@ -84,13 +84,13 @@ void list(const ListArgs& args) noexcept {
   const std::int64_t points = args.width * (args.by_sign ? 2 : 1) + 1;
   std::uint32_t* begin = args.begin;
   for (std::int64_t g = 0; g < args.groups; ++g)
-    for (std::int64_t k = 0; k < args.channels; k += args.block, begin += points) {
+    for (std::int64_t k = 0; k < args.channels; k += kListBlock, begin += points) {
       const std::int64_t first = g * args.channels + k, rest = args.channels - k;
       const std::int64_t room = args.width * first;
       if (args.x0 == 0) begin[0] = 0;
       list_block(args,
                  {args.a + first, args.b ? args.b + first : nullptr, args.groups * args.channels,
-                  static_cast<int>(rest < args.block ? rest : args.block),
+                  static_cast<int>(rest < kListBlock ? rest : kListBlock),
                   args.value + (args.b ? 2 * room : room), args.index + room, begin});
     }
 }

@@ -59,13 +59,13 @@ void list(const ListArgs& args) noexcept {
   const Int kinds = args.by_sign ? 2 : 1, all = args.groups * args.channels;
   std::uint32_t* begin = args.begin;
   for (Int g = 0; g < args.groups; ++g)
-    for (Int k0 = 0; k0 < args.channels; k0 += args.block, begin += args.width * kinds + 1) {
+    for (Int k0 = 0; k0 < args.channels; k0 += kListBlock, begin += args.width * kinds + 1) {
       if (args.x0 == 0) begin[0] = 0;
       const Int first = g * args.channels + k0, room = args.width * first;
       for (Int x = args.x0; x < args.x1; ++x)
         for (Int kind = 0; kind < kinds; ++kind) {
           std::uint32_t at = begin[x * kinds + kind];
-          for (Int k = 0; k < args.block && k0 + k < args.channels; ++k) {
+          for (Int k = 0; k < kListBlock && k0 + k < args.channels; ++k) {
             const Int from = (x - args.x0) * all + first + k;
             const float a = args.a[from], b = args.b ? args.b[from] : 0;
             const int its_kind = args.by_sign && a < 0 ? 1 : 0;
@@ -80,28 +80,30 @@ void list(const ListArgs& args) noexcept {
 }
 
 // Packed weight of output m, tap t, channel k: see pack_skip.
+template <Mode kMode>
 float skip_weight(const SkipArgs& args, Int m, Int t, Int k) {
-  const Int taps = args.kernel_height * args.kernel_width;
+  const Int width = args.kernel_width, taps = args.kernel_height * width;
   const Int m0 = m / args.lanes * args.lanes;
   const Int rest = (args.outputs - m0 + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
-  const Int width = rest < args.lanes ? rest : args.lanes;
-  const Int k0 = k / args.block * args.block;
-  const Int depth = args.channels - k0 < args.block ? args.channels - k0 : args.block;
-  return args.weight[m0 * args.channels * taps + k0 * taps * width + (t * depth + k - k0) * width +
-                     m - m0];
+  const Int lanes = rest < args.lanes ? rest : args.lanes;
+  const Int k0 = k / kListBlock * kListBlock;
+  const Int depth = args.channels - k0 < kListBlock ? args.channels - k0 : kListBlock;
+  const Int row = (k0 * taps + (t / width * depth + k - k0) * width + t % width) * lanes;
+  const float* w = args.weight + (m0 * args.channels * taps + row) * weight_halves(kMode) + m - m0;
+  return weight_halves(kMode) == 1 ? w[0] : w[0] + w[lanes];
 }
 
 template <Mode kMode>
 Sums skip_sums(const SkipArgs& args, Int y, Int x, Int m) {
   Sums sums;
   const auto add_source = [&](Int t, Int row, Int column) {
-    for (Int k = 0; k < args.channels; k += args.block) {
+    for (Int k = 0; k < args.channels; k += kListBlock) {
       const Int room = row * args.row_entries + args.source_width * k;
       const std::uint32_t* begin = args.begin + row * args.row_begins +
-                                   k / args.block * (args.source_width * args.kinds + 1) +
+                                   k / kListBlock * (args.source_width * args.kinds + 1) +
                                    column * args.kinds;
       for (Int i = room + begin[0]; i < room + begin[args.kinds]; ++i)
-        add_term(sums, kMode, skip_weight(args, m, t, k + args.index[i]),
+        add_term(sums, kMode, skip_weight<kMode>(args, m, t, k + args.index[i]),
                  args.value[reads_b(kMode) ? 2 * i : i],
                  reads_b(kMode) ? args.value[2 * i + 1] : 0);
     }
@@ -225,8 +227,9 @@ double apply_tail(double v, Tail tail, double a, double b) {
 }
 
 void finish(const FinishArgs& args) noexcept {
-  for (Int from = 0; from < args.pixels * args.channels; ++from) {
-    const Int c = from % args.channels, i = from / args.channels * args.stride + c;
+  for (Int k = 0; k < args.pixels * args.channels; ++k) {
+    const Int c = k % args.channels, pixel = k / args.channels;
+    const Int from = pixel * args.sum_stride + c, i = pixel * args.stride + c;
     const auto of = [c](const float* bias) { return bias ? bias[c] : 0.0; };
     const double p = args.first[from], m = args.second ? args.second[from] : 0.0;
     const double sum = args.sum ? args.sum[from] : p + m;
@@ -284,8 +287,9 @@ double tie_one(const TieArgs& args, Int from, Int i) {
 }
 
 void tie(const TieArgs& args) noexcept {
-  for (Int from = 0; from < args.rows * args.n; ++from) {
-    const Int i = from / args.n * args.stride + from % args.n;
+  for (Int k = 0; k < args.rows * args.n; ++k) {
+    const Int from = k / args.n * args.sum_stride + k % args.n;
+    const Int i = k / args.n * args.stride + k % args.n;
     args.r[i] = static_cast<float>((args.accumulate ? args.r[i] : 0.0) + tie_one(args, from, i));
   }
 }

@@ -1,206 +1,185 @@
 // Zero-skipping product: lanes run over output channels, the non-zero entries of every source pixel
-// come as lists. One block of weights (64 source channels x one kernel row x some outputs, 24 KB
-// for a 3x3 kernel and 32 outputs) stays in L1 while all pixels of the call pass over it; the sums
-// of a pixel live in registers for as long as its entries of that block last.
+// come as lists. One block of weights (32 source channels x one kernel row x some outputs: 24 KB
+// for a 3x3 kernel) stays in L1 while all pixels of the call pass over it; the sums of a pixel live
+// in registers for as long as its entries of that block last.
 //
-// An output's terms are added in the order (channel block, kernel row, source column, entry). It
-// does not depend on how a call cuts rows, columns or outputs, nor on which of the two loops below
-// runs.
+// Weights that meet two sums are stored as max(w, 0) and min(w, 0), side by side, and both halves
+// are memory operands of multiply-adds. Splitting w in registers takes a minimum and an exclusive
+// or, which processors with two 512-bit ports take from the multiply-adds: the split product of
+// VGG-16's layers takes 1.7 times longer that way on an Emerald Rapids Xeon.
+//
+// An output's terms are added in the order (channel block, kernel row, kernel column, entry). It
+// does not depend on how a call cuts rows, columns or outputs.
 
-// P += what w a gives to the first sum, M to the second; kNegative: a < 0 (split_product).
-template <Mode kMode, bool kNegative>
-RELPROP_INLINE void accumulate(Vec w, Vec a, Vec& p, Vec& m) {
-  if constexpr (kMode == Mode::plain) {
-    p = fma(w, a, p);
-  } else {
-    Vec plus, minus;
-    split_bits(w, plus, minus);
-    p = fma(kNegative ? minus : plus, a, p);
-    m = fma(kNegative ? plus : minus, a, m);
-  }
-}
-
-// The blend modes, where every source value is a pair.
-template <Mode kMode, bool>
-RELPROP_INLINE void accumulate(Vec w, const SignPair& ab, Vec& p, Vec& m) {
-  p = fma(w, ab.choose(w), p);
-  if constexpr (kMode == Mode::blend_both) m = fma(w, ab.swapped().choose(w), m);
-}
-
-// The sums of one output pixel.
+// The sums of one output pixel. first gets what max(w, 0) gives and second what min(w, 0) gives;
+// with blend_both each gets some of both.
 template <Mode kMode, int kVectors>
 struct PixelSums {
-  Vec first[kVectors], second[has_second(kMode) ? kVectors : 1];
+  Vec first[kVectors], second[weight_halves(kMode) == 2 ? kVectors : 1];
 };
+
+template <Mode kMode, int kVectors>
+RELPROP_INLINE void clear(PixelSums<kMode, kVectors>& s) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    s.first[q] = Vec::broadcast(0);
+    if constexpr (weight_halves(kMode) == 2) s.second[q] = Vec::broadcast(0);
+  });
+}
+
+template <Mode kMode, int kVectors>
+RELPROP_INLINE void copy(const PixelSums<kMode, kVectors>& from, PixelSums<kMode, kVectors>& to) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    to.first[q] = from.first[q];
+    if constexpr (weight_halves(kMode) == 2) to.second[q] = from.second[q];
+  });
+}
+
+// Adds one entry through one tap. kNegative: a < 0 (split_product), where max(w, 0) a <= 0.
+template <Mode kMode, bool kNegative, int kVectors>
+RELPROP_INLINE void add_tap(const float* weight, Vec a, Vec b, PixelSums<kMode, kVectors>& s) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    const Vec plus = Vec::load(weight + q * Vec::kWidth);
+    if constexpr (weight_halves(kMode) == 1) {
+      s.first[q] = fma(plus, a, s.first[q]);
+    } else {
+      const Vec minus = Vec::load(weight + (kVectors + q) * Vec::kWidth);
+      s.first[q] = fma(kNegative ? minus : plus, a, s.first[q]);
+      s.second[q] = fma(kNegative ? plus : minus, kMode == Mode::blend_both ? a : b, s.second[q]);
+      if constexpr (kMode == Mode::blend_both) {
+        s.first[q] = fma(minus, b, s.first[q]);
+        s.second[q] = fma(plus, b, s.second[q]);
+      }
+    }
+  });
+}
+
+// One row of results: where the sums of the next pixel go. Null pointers: not wanted.
+struct ResultRow {
+  float *first, *second, *sum;
+  std::int64_t stride;
+  void next() {
+    first += stride;
+    if (second != nullptr) second += stride;
+    if (sum != nullptr) sum += stride;
+  }
+};
+
+// The sums of a block start from zero and are added to what is there: two short chains of roundings
+// instead of one over all inputs (VGG-16, alpha2-beta1: a third of the error).
+template <int kVectors>
+RELPROP_INLINE void put_vectors(bool fresh, const Vec (&v)[kVectors], float* to) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    float* at = to + q * Vec::kWidth;
+    (fresh ? v[q] : Vec::load(at) + v[q]).store(at);
+  });
+}
+
+// `both`: first + second, made of shorter sums than these two are.
+template <Mode kMode, int kVectors>
+RELPROP_INLINE void put(bool fresh, const PixelSums<kMode, kVectors>& s,
+                        const Vec (&both)[kVectors], const ResultRow& to) {
+  if constexpr (kMode == Mode::blend) return put_vectors(fresh, both, to.first);
+  put_vectors(fresh, s.first, to.first);
+  if constexpr (has_second(kMode))
+    if (to.second != nullptr) put_vectors(fresh, s.second, to.second);
+  if constexpr (has_sum(kMode))
+    if (to.sum != nullptr) put_vectors(fresh, both, to.sum);
+}
+
+template <Mode kMode, int kVectors>
+RELPROP_INLINE void put(bool fresh, const PixelSums<kMode, kVectors>& s, const ResultRow& to) {
+  Vec both[kVectors];
+  if constexpr (weight_halves(kMode) == 2)
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED { both[q] = s.first[q] + s.second[q]; });
+  put(fresh, s, both, to);
+}
 
 // The lists of one source row and one block of channels.
 struct RowLists {
   const float* value;
   const std::uint8_t* index;
   const std::uint32_t* begin;
+  std::int64_t kinds;
 };
 
-template <Mode kMode>
-RELPROP_INLINE auto load_entry(const float* value, std::uint32_t i) {
-  if constexpr (reads_b(kMode)) {
-    return SignPair::load(value + 2 * i);
-  } else {
-    return Vec::broadcast(value[i]);
-  }
-}
-
-// Adds entries [begin, end) of one source pixel to kTaps output pixels at once: weight[t] is the
-// block of the tap through which output t sees the pixel.
-template <bool kNegative, Mode kMode, int kVectors, int kTaps>
-RELPROP_INLINE void add_entries(const RowLists& lists, std::uint32_t begin, std::uint32_t end,
-                                const float* const (&weight)[kTaps], std::int64_t stride,
-                                PixelSums<kMode, kVectors> (&sums)[kTaps]) {
-  for (std::uint32_t i = begin; i < end; ++i) {
-    const std::int64_t row = lists.index[i] * stride;
-    const auto source = load_entry<kMode>(lists.value, i);
-    unrolled<kTaps>([&](auto t) RELPROP_INLINED {
-      unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-        accumulate<kMode, kNegative>(Vec::load(weight[t] + row + q * Vec::kWidth), source,
-                                     sums[t].first[q], sums[t].second[has_second(kMode) ? q : 0]);
-      });
-    });
-  }
-}
-
-// Output column x reads source columns x + offset .. x + offset + 2 where they exist, through taps
-// that are the same for all columns: a 3-wide kernel of stride 1.
-struct SlidingColumns {
-  bool valid;
-  std::int64_t offset;
-  std::int32_t tap[3];
-};
-
-inline SlidingColumns sliding_columns(const SkipArgs& args) {
-  SlidingColumns s{false, 0, {-1, -1, -1}};
-  if (args.x.begin == nullptr || args.kernel_width != 3) return s;
-  for (std::int64_t x = args.x0; x < args.x1 && s.tap[0] < 0; ++x) {
-    const std::int32_t i = args.x.begin[x];
-    if (args.x.begin[x + 1] - i != 3) continue;
-    s.offset = args.x.source[i] - x;
-    for (int t = 0; t < 3; ++t) s.tap[t] = args.x.tap[i + t];
-  }
-  if (s.tap[0] < 0) return s;
-  for (std::int64_t x = args.x0; x < args.x1; ++x)
-    for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i) {
-      const std::int64_t t = args.x.source[i] - x - s.offset;
-      if (t < 0 || t > 2 || s.tap[t] != args.x.tap[i]) return s;
-      if (i > args.x.begin[x] && args.x.source[i] <= args.x.source[i - 1]) return s;
-    }
-  s.valid = true;
-  return s;
-}
-
-// The outputs [m0, m0 + outputs) of a call: kVectors vectors, of which the last may be shorter.
+// One block of packed weights of kVectors vectors: the outputs [m0, m0 + kVectors * kWidth) of a
+// call. Results are written in whole vectors.
 template <Mode kMode, int kVectors>
 struct SkipBlock {
   using Sums = PixelSums<kMode, kVectors>;
-  // Three pixels' sums, a weight, its two parts and two broadcast values have to fit in registers.
-  static constexpr bool kSlides = 3 * kVectors * (has_second(kMode) ? 2 : 1) + 5 <= kRegisters;
+  // Floats of one source channel's weights for one tap.
+  static constexpr int kTap = weight_halves(kMode) * kVectors * Vec::kWidth;
+  // Three pixels' sums and a broadcast value or two have to fit in registers.
+  static constexpr bool kSlides =
+      3 * kVectors * weight_halves(kMode) + (reads_b(kMode) ? 2 : 1) < kRegisters;
 
   const SkipArgs& args;
-  const float* weight;          // of the block
-  std::int64_t stride;          // lanes of a packed weight row, at least kVectors * kWidth
-  float *first, *second, *sum;  // at the block's first output
-  std::int64_t outputs;
-  SlidingColumns sliding;
+  std::int64_t m0;
 
-  std::int64_t columns() const { return args.x1 - args.x0; }
-
-  // Whether vector q of the block has all its lanes; only the last may not.
-  RELPROP_INLINE bool whole(int q) const {
-    return q < kVectors - 1 || outputs == kVectors * Vec::kWidth;
-  }
-  RELPROP_INLINE std::int64_t last_lanes() const { return outputs - (kVectors - 1) * Vec::kWidth; }
-  RELPROP_INLINE void store_row(const Vec (&v)[kVectors], float* to) const {
-    unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-      float* at = to + q * Vec::kWidth;
-      whole(q) ? v[q].store(at) : v[q].store(at, last_lanes());
-    });
-  }
-  // The sums of a block start from zero and are added to what is there: two short chains of
-  // roundings instead of one over all inputs (VGG-16, alpha2-beta1: a third of the error).
-  RELPROP_INLINE void put_row(bool fresh, const Vec (&v)[kVectors], float* to) const {
-    if (fresh) {
-      store_row(v, to);
-      return;
-    }
-    Vec added[kVectors];
-    unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-      const float* at = to + q * Vec::kWidth;
-      added[q] = (whole(q) ? Vec::load(at) : Vec::load(at, last_lanes())) + v[q];
-    });
-    store_row(added, to);
-  }
-  // `both`: first + second, made of shorter sums than these two are.
-  RELPROP_INLINE void put(bool fresh, const Sums& s, const Vec (&both)[kVectors],
-                          std::int64_t at) const {
-    put_row(fresh, s.first, first + at);
-    if constexpr (has_second(kMode)) put_row(fresh, s.second, second + at);
-    if constexpr (has_sum(kMode))
-      if (sum != nullptr) put_row(fresh, both, sum + at);
-  }
-  RELPROP_INLINE void put(bool fresh, const Sums& s, std::int64_t at) const {
-    Vec both[kVectors];
-    if constexpr (has_sum(kMode))
-      unrolled<kVectors>([&](auto q) RELPROP_INLINED { both[q] = s.first[q] + s.second[q]; });
-    put(fresh, s, both, at);
-  }
-  static RELPROP_INLINE void clear(Sums& s) {
-    unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.first[q] = Vec::broadcast(0); });
-    if constexpr (has_second(kMode))
-      unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.second[q] = Vec::broadcast(0); });
-  }
-  static RELPROP_INLINE void copy(const Sums& from, Sums& to) {
-    unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.first[q] = from.first[q]; });
-    if constexpr (has_second(kMode))
-      unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.second[q] = from.second[q]; });
-  }
-
-  // Weights of channel block k, tap 0, and how many floats lie between taps.
-  const float* block_weight(std::int64_t k) const {
-    return weight + k * args.block * args.kernel_height * args.kernel_width * stride;
-  }
-  std::int64_t tap_stride(std::int64_t k) const {
-    const std::int64_t rest = args.channels - k * args.block;
-    return (rest < args.block ? rest : args.block) * stride;
+  // Weights of channel block k and kernel row ky.
+  const float* row_weight(std::int64_t k, std::int64_t ky) const {
+    const std::int64_t rest = args.channels - k * kListBlock;
+    const std::int64_t depth = rest < kListBlock ? rest : kListBlock;
+    const std::int64_t rows = k * kListBlock * args.kernel_height + ky * depth;
+    const std::int64_t taps = args.kernel_height * args.kernel_width;
+    return args.weight + m0 * args.channels * taps * weight_halves(kMode) +
+           rows * args.kernel_width * kTap;
   }
 
   RELPROP_INLINE RowLists lists(std::int64_t row, std::int64_t k) const {
-    const std::int64_t at = row * args.row_entries + args.source_width * k * args.block;
+    const std::int64_t at = row * args.row_entries + args.source_width * k * kListBlock;
     return {args.value + (reads_b(kMode) ? 2 * at : at), args.index + at,
-            args.begin + row * args.row_begins + k * (args.source_width * args.kinds + 1)};
+            args.begin + row * args.row_begins + k * (args.source_width * args.kinds + 1),
+            args.kinds};
   }
 
-  template <int kTaps>
-  RELPROP_INLINE void add_source(const RowLists& lists, std::int64_t column,
-                                 const float* const (&w)[kTaps], Sums (&sums)[kTaps]) const {
-    const std::uint32_t* at = lists.begin + column * args.kinds;
+  ResultRow results(std::int64_t y) const {
+    const std::int64_t at = (y - args.y0) * (args.x1 - args.x0) * args.out_stride + m0;
+    return {args.first + at, args.second ? args.second + at : nullptr,
+            args.sum ? args.sum + at : nullptr, args.out_stride};
+  }
+
+  // Adds entries [begin, end) of a list to kTaps output pixels at once, sums[t] seeing the source
+  // pixel through tap t. stride: floats of a source channel's weights.
+  template <bool kNegative, int kTaps, class Stride>
+  static RELPROP_INLINE void add_entries(const RowLists& lists, std::uint32_t begin,
+                                         std::uint32_t end, const float* w, Stride stride,
+                                         Sums (&sums)[kTaps]) {
+    for (std::uint32_t i = begin; i < end; ++i) {
+      const float* at = w + lists.index[i] * static_cast<std::int64_t>(stride);
+      const float* value = lists.value + (reads_b(kMode) ? 2 * i : i);
+      const Vec a = Vec::broadcast(value[0]), b = reads_b(kMode) ? Vec::broadcast(value[1]) : a;
+      unrolled<kTaps>(
+          [&](auto t) RELPROP_INLINED { add_tap<kMode, kNegative>(at + t * kTap, a, b, sums[t]); });
+    }
+  }
+
+  template <int kTaps, class Stride>
+  static RELPROP_INLINE void add_source(const RowLists& lists, std::int64_t column, const float* w,
+                                        Stride stride, Sums (&sums)[kTaps]) {
+    const std::uint32_t* at = lists.begin + column * lists.kinds;
     add_entries<false>(lists, at[0], at[1], w, stride, sums);
     if constexpr (kMode == Mode::split_product)
-      if (args.kinds == 2) add_entries<true>(lists, at[1], at[2], w, stride, sums);
+      if (lists.kinds == 2) add_entries<true>(lists, at[1], at[2], w, stride, sums);
   }
 
   // What output column x gets from channel block k of one kernel row.
   RELPROP_INLINE void add_block(std::int64_t x, std::int64_t ky, std::int64_t source_row,
                                 std::int64_t k, Sums (&sums)[1]) const {
-    const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
+    const float* row = row_weight(k, ky);
     const RowLists source = lists(source_row, k);
-    if (args.x.begin == nullptr) return add_source<1>(source, x, {row}, sums);
+    if (args.x.begin == nullptr) return add_source(source, x, row, Constant<kTap>{}, sums);
     for (std::int32_t i = args.x.begin[x]; i < args.x.begin[x + 1]; ++i)
-      add_source<1>(source, args.x.source[i], {row + args.x.tap[i] * tap_stride(k)}, sums);
+      add_source(source, args.x.source[i], row + args.x.tap[i] * kTap, args.kernel_width * kTap,
+                 sums);
   }
 
   // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel. Every block is summed
   // from zero, here too.
-  void add_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
+  void add_row(bool fresh, std::int64_t y, std::int64_t ky, std::int64_t source_row,
                std::int64_t k0, std::int64_t k1) const {
-    for (std::int64_t x = args.x0; x < args.x1; ++x) {
-      const std::int64_t at = (out_row * columns() + x - args.x0) * args.out_stride;
+    ResultRow to = results(y);
+    for (std::int64_t x = args.x0; x < args.x1; ++x, to.next()) {
       Sums total;
       Vec both[kVectors];
       clear(total);
@@ -211,42 +190,45 @@ struct SkipBlock {
         add_block(x, ky, source_row, k, sums);
         unrolled<kVectors>([&](auto q) RELPROP_INLINED {
           total.first[q] = total.first[q] + sums[0].first[q];
-          if constexpr (has_second(kMode)) total.second[q] = total.second[q] + sums[0].second[q];
-          if constexpr (has_sum(kMode)) both[q] = both[q] + (sums[0].first[q] + sums[0].second[q]);
+          if constexpr (weight_halves(kMode) == 2) {
+            total.second[q] = total.second[q] + sums[0].second[q];
+            both[q] = both[q] + (sums[0].first[q] + sums[0].second[q]);
+          }
         });
       }
-      put(fresh, total, both, at);
+      put(fresh, total, both, to);
     }
   }
 
-  // SlidingColumns: every source pixel's list is read once and feeds the three outputs that see it,
-  // whose sums move through the registers. Three times longer lists: a third of the loop exits,
+  // SkipArgs::sliding: every source pixel's list is read once and feeds the three outputs that see
+  // it, whose sums move through the registers. Three times longer lists: a third of the loop exits,
   // which are hard to predict, and three times as many independent sums.
-  void add_sliding_row(bool fresh, std::int64_t out_row, std::int64_t ky, std::int64_t source_row,
+  void add_sliding_row(bool fresh, std::int64_t y, std::int64_t ky, std::int64_t source_row,
                        std::int64_t k) const {
-    const float* row = block_weight(k) + ky * args.kernel_width * tap_stride(k);
-    const float* const w[3] = {row + sliding.tap[0] * tap_stride(k),
-                               row + sliding.tap[1] * tap_stride(k),
-                               row + sliding.tap[2] * tap_stride(k)};
+    const float* w = row_weight(k, ky);
     const RowLists source = lists(source_row, k);
-    const std::int64_t base = out_row * columns() - args.x0;
+    const std::int64_t width = args.source_width;
+    ResultRow to = results(y);
     Sums sums[3];  // sums[t]: of output x - t, at source column x + offset
     unrolled<3>([&](auto t) RELPROP_INLINED { clear(sums[t]); });
-    for (std::int64_t x = args.x0; x < args.x1 + 2; ++x) {
+    const std::int64_t first = args.x0 + args.sliding_offset, end = args.x1 - args.x0 + 2;
+    for (std::int64_t i = 0; i < end; ++i) {
       copy(sums[1], sums[2]);
       copy(sums[0], sums[1]);
       clear(sums[0]);
-      const std::int64_t column = x + sliding.offset;
-      if (column >= 0 && column < args.source_width) add_source<3>(source, column, w, sums);
-      if (x >= args.x0 + 2) put(fresh, sums[2], (base + x - 2) * args.out_stride);
+      const std::int64_t column = first + i;
+      if (column >= 0 && column < width) add_source(source, column, w, Constant<3 * kTap>{}, sums);
+      if (i < 2) continue;
+      put(fresh, sums[2], to);
+      to.next();
     }
   }
 
-  void clear_row(std::int64_t out_row) const {
+  void clear_row(std::int64_t y) const {
     Sums none;
     clear(none);
-    for (std::int64_t x = 0; x < columns(); ++x)
-      put(true, none, (out_row * columns() + x) * args.out_stride);
+    ResultRow to = results(y);
+    for (std::int64_t x = args.x0; x < args.x1; ++x, to.next()) put(true, none, to);
   }
 
   // Kernel row ky of channel blocks [k0, k1) for all output rows of the call.
@@ -260,28 +242,27 @@ struct SkipBlock {
       }
       if (source_row < 0) continue;
       if constexpr (kSlides) {
-        if (sliding.valid) {
-          add_sliding_row(fresh, y - args.y0, ky, source_row, k0);
+        if (args.sliding) {
+          add_sliding_row(fresh, y, ky, source_row, k0);
           continue;
         }
       }
-      add_row(fresh, y - args.y0, ky, source_row, k0, k1);
+      add_row(fresh, y, ky, source_row, k0, k1);
     }
   }
 
   void run() const {
-    const std::int64_t blocks = (args.channels + args.block - 1) / args.block;
+    const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
     // registers and memory for a handful of entries.
     const std::int64_t step = args.kernel_width >= 3 ? 1 : 4 / args.kernel_width;
     if (args.x.begin != nullptr)
       for (std::int64_t y = args.y0; y < args.y1; ++y)
-        if (args.y.begin[y] == args.y.begin[y + 1]) clear_row(y - args.y0);
+        if (args.y.begin[y] == args.y.begin[y + 1]) clear_row(y);
     for (std::int64_t k0 = 0; k0 < blocks; k0 += step) {
       const std::int64_t k1 = k0 + step < blocks ? k0 + step : blocks;
       if (args.x.begin == nullptr) {
-        for (std::int64_t y = args.y0; y < args.y1; ++y)
-          add_row(k0 == 0, y - args.y0, 0, y, k0, k1);
+        for (std::int64_t y = args.y0; y < args.y1; ++y) add_row(k0 == 0, y, 0, y, k0, k1);
       } else {
         for (std::int64_t ky = 0; ky < args.kernel_height; ++ky) add_kernel_row(ky, k0, k1);
       }
@@ -289,33 +270,18 @@ struct SkipBlock {
   }
 };
 
-template <Mode kMode, int kVectors>
-void skip_block(const SkipArgs& args, std::int64_t m0, std::int64_t m1) {
-  const std::int64_t taps = args.kernel_height * args.kernel_width;
-  const std::int64_t rest = (args.outputs - m0 + Vec::kWidth - 1) / Vec::kWidth * Vec::kWidth;
-  const SkipBlock<kMode, kVectors> block{args,
-                                         args.weight + m0 * args.channels * taps,
-                                         rest < args.lanes ? rest : args.lanes,
-                                         args.first + m0,
-                                         has_second(kMode) ? args.second + m0 : nullptr,
-                                         args.sum ? args.sum + m0 : nullptr,
-                                         m1 - m0,
-                                         sliding_columns(args)};
-  block.run();
-}
-
 template <Mode kMode>
 void skip(const SkipArgs& args) noexcept {
   for (std::int64_t m0 = args.m0; m0 < args.m1; m0 += args.lanes) {
-    const std::int64_t m1 = m0 + args.lanes < args.m1 ? m0 + args.lanes : args.m1;
-    switch ((m1 - m0 + Vec::kWidth - 1) / Vec::kWidth) {
-      case 1: skip_block<kMode, 1>(args, m0, m1); break;
-      case 2: skip_block<kMode, 2>(args, m0, m1); break;
-      case 3: skip_block<kMode, 3>(args, m0, m1); break;
-      default: skip_block<kMode, 4>(args, m0, m1); break;
+    const std::int64_t rest = args.m1 - m0, outputs = rest < args.lanes ? rest : args.lanes;
+    switch ((outputs + Vec::kWidth - 1) / Vec::kWidth) {
+      case 1: SkipBlock<kMode, 1>{args, m0}.run(); break;
+      case 2: SkipBlock<kMode, 2>{args, m0}.run(); break;
+      case 3: SkipBlock<kMode, 3>{args, m0}.run(); break;
+      default: SkipBlock<kMode, 4>{args, m0}.run(); break;
     }
   }
 }
 constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
-constexpr std::int64_t kWindowLanes = kWindowVectors * Vec::kWidth;
+constexpr std::int64_t kSlidingLanes = kSlidingVectors * Vec::kWidth;
 static_assert(kBlockVectors == 4, "skip() enumerates the widths of a block");

@@ -56,31 +56,6 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
                                                         _mm512_castps_si512(plus.v), 0xca))};
 }
 
-// Both parts at once. Zen 4 multiplies on two of its four ports, takes minima and maxima on one of
-// these and a third, exclusive-or on any, and loads a register twice when the compiler folds the
-// load into both: 24 multiply-adds of the zero-skipping loop with their splits take 36 cycles as
-// minimum and maximum, 27 like this.
-inline void split_bits(Vec x, Vec& plus, Vec& minus) {
-  asm("" : "+v"(x.v));
-  plus = positive_bits(x);
-  minus.v =
-      _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(x.v), _mm512_castps_si512(plus.v)));
-}
-
-// Two numbers, of which the sign bit of every lane picks one: a table lookup. 12 multiply-adds with
-// their choices take 22 cycles, 26 with an arithmetic shift and a ternary logic operation.
-struct SignPair {
-  __m512 table;
-  static SignPair load(const float* p) {
-    const __m128i both = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
-    return {_mm512_broadcast_f32x2(_mm_castsi128_ps(both))};
-  }
-  SignPair swapped() const { return {_mm512_permute_ps(table, 0xb1)}; }
-  Vec choose(Vec x) const {
-    return {_mm512_permutexvar_ps(_mm512_srli_epi32(_mm512_castps_si512(x.v), 31), table)};
-  }
-};
-
 // Packs the lanes where a or b is not zero to the front of `to` (pairs if kPair) and their numbers,
 // counted from `number`, to the front of `index`. n lanes are given; returns how many are packed.
 template <bool kPair>
@@ -147,8 +122,8 @@ inline void transpose_vectors(Vec (&x)[16]) {
 }
 
 constexpr int kRegisters = 32;
-constexpr int kBlockVectors = 4;   // 8 accumulators for two sums, of 32 registers
-constexpr int kWindowVectors = 2;  // 12 for three outputs at once; their weights stay in L1
+constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
+constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weights stay in L1
 constexpr int kPanelVectors = 4;
 
 }  // namespace

@@ -64,19 +64,6 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return select(Mask{sign_bits(x)}, minus, plus);
 }
 
-inline void split_bits(Vec x, Vec& plus, Vec& minus) {
-  plus = positive_bits(x);
-  minus = negative_bits(x);
-}
-
-// Two numbers, of which the sign bit of every lane picks one.
-struct SignPair {
-  Vec plus, minus;
-  static SignPair load(const float* p) { return {Vec::broadcast(p[0]), Vec::broadcast(p[1])}; }
-  SignPair swapped() const { return {minus, plus}; }
-  Vec choose(Vec x) const { return by_sign_bit(x, plus, minus); }
-};
-
 inline float sum_of_lanes(Vec x) {
   float lane[Vec::kWidth];
   x.store(lane);
@@ -93,7 +80,7 @@ inline void transpose_vectors(Vec (&x)[4]) {
 
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
-constexpr int kWindowVectors = 4;
+constexpr int kSlidingVectors = 2;
 constexpr int kPanelVectors = 4;
 
 }  // namespace

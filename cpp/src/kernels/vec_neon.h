@@ -55,19 +55,6 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {vbslq_f32(vcltzq_s32(vreinterpretq_s32_f32(x.v)), minus.v, plus.v)};
 }
 
-inline void split_bits(Vec x, Vec& plus, Vec& minus) {
-  plus = positive_bits(x);
-  minus = negative_bits(x);
-}
-
-// Two numbers, of which the sign bit of every lane picks one.
-struct SignPair {
-  Vec plus, minus;
-  static SignPair load(const float* p) { return {Vec::broadcast(p[0]), Vec::broadcast(p[1])}; }
-  SignPair swapped() const { return {minus, plus}; }
-  Vec choose(Vec x) const { return by_sign_bit(x, plus, minus); }
-};
-
 inline float sum_of_lanes(Vec x) {
   float lane[Vec::kWidth];
   x.store(lane);
@@ -86,8 +73,8 @@ inline void transpose_vectors(Vec (&x)[4]) {
 }
 
 constexpr int kRegisters = 32;
-constexpr int kBlockVectors = 4;  // 8 accumulators for two sums, of 32 registers
-constexpr int kWindowVectors = 4;
+constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
+constexpr int kSlidingVectors = 4;  // 24 for three outputs at once
 constexpr int kPanelVectors = 4;
 
 }  // namespace
