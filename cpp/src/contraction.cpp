@@ -319,7 +319,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       c.skip = pack_skip(weight, mode, c.shape.kernel_width, c.sliding, kernels);
       if (c.sliding.valid) c.shape.x = in_sliding_order(c.shape.x, c.sliding);
       break;
-    case Path::partition: c.partition = pack_partition(weight); break;
+    case Path::partition: c.partition = pack_partition(weight, mode); break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
     case Path::depthwise: c.depthwise = pack_depthwise(weight); break;
   }

@@ -38,8 +38,7 @@ struct Entry {
 
 // The rows of one panel block for one pair of outputs, sorted into the four groups.
 void append_pair(const WeightView& w, std::int64_t g, std::int64_t m, std::int64_t r0,
-                 PartitionWeights::Group& packed) {
-  const std::int64_t r1 = std::min(r0 + kPanelRows, w.channels * w.taps);
+                 std::int64_t r1, PartitionWeights::Group& packed) {
   std::vector<Entry> groups[4];
   for (std::int64_t r = r0; r < r1; ++r) {
     const std::int64_t tap = r / w.channels, k = r % w.channels;
@@ -119,13 +118,15 @@ AlignedFloats pack_narrow(const WeightView& w) {
   return packed;
 }
 
-PartitionWeights pack_partition(const WeightView& w) {
+PartitionWeights pack_partition(const WeightView& w, Mode mode) {
+  const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode);
   PartitionWeights packed;
   packed.groups.resize(static_cast<std::size_t>(w.groups));
   for (std::int64_t g = 0; g < w.groups; ++g)
-    for (std::int64_t r0 = 0; r0 < w.channels * w.taps; r0 += kPanelRows)
+    for (std::int64_t r0 = 0; r0 < rows; r0 += step)
       for (std::int64_t m = 0; m < w.outputs; m += 2)
-        append_pair(w, g, m, r0, packed.groups[static_cast<std::size_t>(g)]);
+        append_pair(w, g, m, r0, std::min(r0 + step, rows),
+                    packed.groups[static_cast<std::size_t>(g)]);
   return packed;
 }
 

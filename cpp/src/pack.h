@@ -66,7 +66,7 @@ struct PartitionWeights {
   };
   std::vector<Group> groups;
 };
-PartitionWeights pack_partition(const WeightView& w);
+PartitionWeights pack_partition(const WeightView& w, Mode mode);
 
 // Depthwise (outputs = channels = 1 per group): (taps, groups).
 AlignedFloats pack_depthwise(const WeightView& w);

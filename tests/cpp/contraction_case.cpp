@@ -279,7 +279,7 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
 
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
   const Geometry& s = c.shape;
-  const PartitionWeights packed = pack_partition(c.view());
+  const PartitionWeights packed = pack_partition(c.view(), c.mode);
   const AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
   const std::int64_t n = step ? step : kernels.panel_lanes;
   Sums sums = empty_sums(c);

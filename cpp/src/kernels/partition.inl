@@ -6,8 +6,8 @@
 // product:
 //
 //   group     (+,+)   (+,-)   (-,-)   (-,+)
-//   output 0  z+      z+      z-      z-        between groups only one of the two
-//   output 1  z+      z-      z-      z+        accumulator rows changes
+//   output 0  z+      z+      z-      z-
+//   output 1  z+      z-      z-      z+
 //
 // Backward, s+ and s- have a panel each and the sign of the weight picks the panel instead.
 
@@ -57,7 +57,7 @@ inline void find_lane_sources(const PartitionArgs& args, LaneSources& lanes) {
       lanes.column[t][lane] = offset(source_of(args.x, lanes.x[lane], t), args.source_stride);
 }
 
-constexpr float kZeros[kPanelRows] = {};
+constexpr float kZeros[kMostPanelRows] = {};
 
 // For every lane, where its source pixel of one tap begins, channel c0; zeros in the padding.
 inline void find_sources(const PartitionArgs& args, const LaneSources& lanes, const float* source,
@@ -122,33 +122,24 @@ inline void split_panel(float* panel, float* negative, std::int64_t rows) {
   }
 }
 
-// One row of sums of an output. It starts from zero for every panel and is added to what earlier
+// Lanes of one sum of an output. It starts from zero for every panel and is added to what earlier
 // panels gave, so that no chain of roundings is longer than a panel.
 template <int kVectors>
-struct PanelSums {
+struct PanelSum {
   Vec v[kVectors];
+  RELPROP_INLINE PanelSum() {
+    unrolled<kVectors>([&](auto q) RELPROP_INLINED { v[q] = Vec::broadcast(0); });
+  }
 };
 template <int kVectors>
-RELPROP_INLINE void clear(PanelSums<kVectors>& s) {
-  unrolled<kVectors>([&](auto q) RELPROP_INLINED { s.v[q] = Vec::broadcast(0); });
-}
-template <int kVectors>
-RELPROP_INLINE void copy(const PanelSums<kVectors>& from, PanelSums<kVectors>& to) {
-  unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.v[q] = from.v[q]; });
-}
-template <int kVectors>
-RELPROP_INLINE void add(const PanelSums<kVectors>& s, PanelSums<kVectors>& to) {
-  unrolled<kVectors>([&](auto q) RELPROP_INLINED { to.v[q] = to.v[q] + s.v[q]; });
-}
-template <int kVectors>
-RELPROP_INLINE void add_to(const PanelSums<kVectors>& s, float* p) {
+RELPROP_INLINE void add_to(const PanelSum<kVectors>& s, float* p) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
     float* at = p + q * Vec::kWidth;
     (Vec::load(at) + s.v[q]).store(at);
   });
 }
 template <int kVectors>
-RELPROP_INLINE void add_to(const PanelSums<kVectors>& s, const PanelSums<kVectors>& t, float* p) {
+RELPROP_INLINE void add_to(const PanelSum<kVectors>& s, const PanelSum<kVectors>& t, float* p) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
     float* at = p + q * Vec::kWidth;
     (Vec::load(at) + (s.v[q] + t.v[q])).store(at);
@@ -165,75 +156,60 @@ struct PairEntries {
 // Adds the entries of one of the four groups: rows of panel0 to c0, of panel1 to c1.
 template <bool kSamePanel, int kVectors>
 RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float* panel0,
-                              const float* panel1, PanelSums<kVectors>& c0,
-                              PanelSums<kVectors>& c1) {
+                              const float* panel1, PanelSum<kVectors>& c0, PanelSum<kVectors>& c1) {
   const std::int32_t end = entries.group[group + 1];
   for (std::int32_t i = entries.group[group]; i < end; ++i) {
-    const std::int64_t at = entries.row[i] * kPanelLanes;
+    const float* a = panel0 + entries.row[i] * kPanelLanes;
+    const float* b = panel1 + entries.row[i] * kPanelLanes;
     const Vec w0 = Vec::broadcast(entries.weight[2 * i]);
     const Vec w1 = Vec::broadcast(entries.weight[2 * i + 1]);
     unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-      const Vec a = Vec::load(panel0 + at + q * Vec::kWidth);
-      const Vec b = kSamePanel ? a : Vec::load(panel1 + at + q * Vec::kWidth);
-      c0.v[q] = fma(a, w0, c0.v[q]);
-      c1.v[q] = fma(b, w1, c1.v[q]);
+      const Vec from0 = load_once(a + q * Vec::kWidth);
+      const Vec from1 = kSamePanel ? from0 : Vec::load(b + q * Vec::kWidth);
+      c0.v[q] = fma(from0, w0, c0.v[q]);
+      c1.v[q] = fma(from1, w1, c1.v[q]);
     });
   }
 }
 
-// z+, z- and their sum of one pair of outputs from one panel: two rows of sums each.
+// What the positive and the negative weights of a pair of outputs give, from one panel: positive
+// weights meet panel a, negative ones b.
+template <int kVectors>
+struct PairSums {
+  PanelSum<kVectors> plus0, plus1, minus0, minus1;
+
+  template <bool kSamePanel>
+  RELPROP_INLINE void add(const PairEntries& entries, const float* a, const float* b) {
+    add_group<true>(entries, 0, a, a, plus0, plus1);
+    add_group<kSamePanel>(entries, 1, a, b, plus0, minus1);
+    add_group<true>(entries, 2, b, b, minus0, minus1);
+    add_group<kSamePanel>(entries, 3, b, a, minus0, plus1);
+  }
+};
+
+// z+, z- and, if wanted, their sum of one pair of outputs.
 template <int kVectors>
 inline void add_split_pair(const PairEntries& entries, const float* panel, float* plus,
                            float* minus, float* sum) {
-  PanelSums<kVectors> c0, c1, plus0, plus1;
-  clear(c0);
-  clear(c1);
-  add_group<true>(entries, 0, panel, panel, c0, c1);
-  copy(c1, plus1);
-  clear(c1);
-  add_group<true>(entries, 1, panel, panel, c0, c1);
-  copy(c0, plus0);
-  clear(c0);
-  add_group<true>(entries, 2, panel, panel, c0, c1);
-  add_to(c1, minus + kPanelLanes);
-  if (sum != nullptr) add_to(plus1, c1, sum + kPanelLanes);
-  add_to(plus1, plus + kPanelLanes);
-  clear(c1);
-  add_group<true>(entries, 3, panel, panel, c0, c1);
-  add_to(plus0, plus);
-  add_to(c0, minus);
-  add_to(c1, plus + kPanelLanes);
+  PairSums<kVectors> s;
+  s.template add<true>(entries, panel, panel);
+  add_to(s.plus0, plus);
+  add_to(s.plus1, plus + kPanelLanes);
+  add_to(s.minus0, minus);
+  add_to(s.minus1, minus + kPanelLanes);
   if (sum == nullptr) return;
-  add_to(plus0, c0, sum);
-  add_to(c1, sum + kPanelLanes);
+  add_to(s.plus0, s.minus0, sum);
+  add_to(s.plus1, s.minus1, sum + kPanelLanes);
 }
 
-// sum w (w >= 0 ? a : b) of one pair of outputs. Every group is summed from zero: all its terms go
-// to the same sum, so the chain of roundings would be as long as the panel.
-template <int kVectors>
+// sum w (w >= 0 ? a : b) of one pair of outputs.
+template <bool kSamePanel, int kVectors>
 inline void add_blend_pair(const PairEntries& entries, const float* a, const float* b,
                            float* sums) {
-  PanelSums<kVectors> c0, c1, total0, total1;
-  const auto end_group = [&]() RELPROP_INLINED {
-    add(c0, total0);
-    add(c1, total1);
-    clear(c0);
-    clear(c1);
-  };
-  clear(c0);
-  clear(c1);
-  clear(total0);
-  clear(total1);
-  add_group<true>(entries, 0, a, a, c0, c1);
-  end_group();
-  add_group<false>(entries, 1, a, b, c0, c1);
-  end_group();
-  add_group<true>(entries, 2, b, b, c0, c1);
-  end_group();
-  add_group<false>(entries, 3, b, a, c0, c1);
-  end_group();
-  add_to(total0, sums);
-  add_to(total1, sums + kPanelLanes);
+  PairSums<kVectors> s;
+  s.template add<kSamePanel>(entries, a, b);
+  add_to(s.plus0, s.minus0, sums);
+  add_to(s.plus1, s.minus1, sums + kPanelLanes);
 }
 
 // (outputs, lanes) -> (pixels, channels).
@@ -254,8 +230,8 @@ struct PanelScratch {
   PanelScratch(const PartitionArgs& args, bool with_second, bool with_sum)
       : pairs((args.outputs + 1) / 2), panel_a(args.scratch) {
     const std::int64_t sums = 2 * pairs * kPanelLanes;
-    panel_b = panel_a + kPanelRows * kPanelLanes;
-    plus = panel_b + kPanelRows * kPanelLanes;
+    panel_b = panel_a + kMostPanelRows * kPanelLanes;
+    plus = panel_b + kMostPanelRows * kPanelLanes;
     minus = plus + sums;
     sum = with_sum ? minus + sums : nullptr;
     end = with_sum ? sum + sums : with_second ? minus + sums : minus;
@@ -277,11 +253,11 @@ inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScra
     } else if constexpr (kMode == Mode::split_weight) {
       add_split_pair<kVectors>(entries, scratch.panel_a, p, m, nullptr);
     } else if constexpr (kMode == Mode::plain) {
-      add_blend_pair<kVectors>(entries, scratch.panel_a, scratch.panel_a, p);
+      add_blend_pair<true, kVectors>(entries, scratch.panel_a, scratch.panel_a, p);
     } else {
-      add_blend_pair<kVectors>(entries, scratch.panel_a, scratch.panel_b, p);
+      add_blend_pair<false, kVectors>(entries, scratch.panel_a, scratch.panel_b, p);
       if constexpr (kMode == Mode::blend_both)
-        add_blend_pair<kVectors>(entries, scratch.panel_b, scratch.panel_a, m);
+        add_blend_pair<false, kVectors>(entries, scratch.panel_b, scratch.panel_a, m);
     }
   }
 }
@@ -294,8 +270,8 @@ void partition(const PartitionArgs& args) noexcept {
 
   LaneSources lanes;
   find_lane_sources(args, lanes);
-  for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += kPanelRows, ++k) {
-    const std::int64_t r1 = r0 + kPanelRows < rows ? r0 + kPanelRows : rows;
+  for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += panel_rows(kMode), ++k) {
+    const std::int64_t r1 = r0 + panel_rows(kMode) < rows ? r0 + panel_rows(kMode) : rows;
     copy_panel(args, lanes, args.a, r0, r1, scratch.panel_a);
     if constexpr (reads_b(kMode)) {
       copy_panel(args, lanes, args.b, r0, r1, scratch.panel_b);

@@ -46,6 +46,8 @@ struct Vec {
   }
 };
 
+inline Vec load_once(const float* p) { return Vec::load(p); }
+
 inline Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
 inline Vec select(Mask m, Vec yes, Vec no) {
   return {reinterpret_cast<Floats>((m.m & reinterpret_cast<Ints>(yes.v)) |

@@ -41,6 +41,8 @@ struct Vec {
   }
 };
 
+inline Vec load_once(const float* p) { return Vec::load(p); }
+
 inline Vec fma(Vec a, Vec b, Vec c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline Vec select(Mask m, Vec yes, Vec no) { return {vbslq_f32(m.m, yes.v, no.v)}; }
 
