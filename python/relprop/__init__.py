@@ -14,7 +14,7 @@ from relprop._info import info
 from relprop.composites import Composite
 from relprop.conservation import Conservation, LayerConservation
 from relprop.methods import LRP, Gradient, GradientTimesInput, Sensitivity
-from relprop.model import Model, from_onnx
+from relprop.model import Model, from_onnx, from_torch
 from relprop.rules import (
     AlphaBeta,
     Epsilon,
@@ -51,6 +51,7 @@ __all__ = [
     "__version__",
     "composites",
     "from_onnx",
+    "from_torch",
     "functional",
     "images",
     "info",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -14,6 +15,7 @@ from relprop.composites import Assignment, Composite, Node, as_composite, assign
 from relprop.rules import Rule
 
 if TYPE_CHECKING:
+    import torch
     from onnx import ModelProto
 
 # Packed weights take about twice a network's size per plan: a few kinds of explanation of one model
@@ -64,8 +66,8 @@ class Network:
 class Model:
     """A trained network that can be run and explained.
 
-    Calling it gives the output: ``model(x)``. All methods of relprop take it. Made by `from_onnx`;
-    from a `_core.Model` for networks written down by hand.
+    Calling it gives the output: ``model(x)``. All methods of relprop take it. Made by `from_onnx`
+    and `from_torch`; from a `_core.Model` for networks written down by hand.
 
     Any number of threads may use one model at once.
     """
@@ -239,6 +241,45 @@ def from_onnx(
     if output is not None:
         graph.tensor(output)
     return Model(graph, output)
+
+
+def from_torch(module: torch.nn.Module, example: torch.Tensor, output: str | None = None) -> Model:
+    """Takes over a torch module, traced by torch.export; the module itself is not changed.
+
+    The model is a snapshot: later changes of the module's weights are not seen. Layers have the
+    names of the modules, such as "layer1.0.conv1"; operators that a module calls itself are named
+    by its path and the operator, such as "layer1.0.add" or "flatten", and the second use of a name
+    is "name#2".
+
+    Args:
+        module: takes one tensor of floats (N, ...), on any device. What differs in training mode
+            (dropout, batch norm) must be in evaluation mode.
+        example: (N, *input_shape), any float dtype, values do not matter. The model takes samples
+            of this shape, and batches of any size.
+        output: the output or layer to explain; default: the module's first output. Outputs are
+            called "output"; "output.0", "output.1" of a tuple; "output.key" of a dict.
+
+    Raises:
+        TypeError: module is no torch.nn.Module, or example no tensor of floats.
+        ValueError: example has no batch axis or no axis beside it, or there is no such output.
+        UnsupportedError: torch.export cannot trace the module, or an operator that relprop has no
+            layer for; a ValueError too.
+    """
+    loaded: Any = sys.modules.get("torch")  # never imported here: a module comes with it
+    if loaded is None or not isinstance(module, loaded.nn.Module):
+        kind = type(module).__name__
+        raise TypeError(f"module is of type {kind}; accepted: a torch.nn.Module")
+    if not isinstance(example, loaded.Tensor) or not example.is_floating_point():
+        kind = str(getattr(example, "dtype", type(example).__name__))
+        raise TypeError(f"example is of type {kind}; accepted: a torch tensor of floats")
+    if example.ndim < 2 or 0 in example.shape[1:]:
+        raise ValueError(
+            f"example has shape {tuple(example.shape)}; accepted: (N, ...) with at least one axis "
+            "beside the batch, of size 1 or more"
+        )
+    from relprop import _torch
+
+    return Model(*_torch.build(module, example, output))
 
 
 def accepted_shape(sample: tuple[int | None, ...]) -> str:
