@@ -288,7 +288,13 @@ RULES: list[Row] = [
     ("name of an activation", lambda: rp.LRP(NET, rp.Composite(names={"block.relu": rp.Flat()}))
      .attribute(X), ValueError,
      "names: 'block.relu' fits 'block.relu' (relu), which Flat does not apply to; accepted: conv, "
-     "conv_transpose, dense, batch_norm, and with Norm adaptive_average_pool, add, average_pool"),
+     "conv_transpose, dense, batch_norm, with Norm adaptive_average_pool, add, average_pool, "
+     "resample, with Norm or Pass layer_norm"),
+    ("layer norm of another rule", lambda: rp.Composite(layer_norm=rp.Flat()), TypeError,
+     "Composite: layer_norm is Flat(bias='absorb', stabilizer=1e-06); accepted: Norm(...) or "
+     "Pass(...)"),
+    ("unknown treatment of gates", lambda: rp.Composite(gate="half"), ValueError,
+     "Composite: gate is 'half'; accepted: 'constant' and 'split'"),
     ("flat pooling", lambda: rp.LRP(IMAGE, rp.Composite(names={"pool": rp.Flat()}))
      .attribute(PICTURES), ValueError,
      "names: 'pool' fits 'pool' (average_pool), which Flat does not apply to; "),

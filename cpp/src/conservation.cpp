@@ -77,6 +77,21 @@ Losses linear_losses(const Execution& run, const CompiledStep& step, const float
   return losses;
 }
 
+Losses layer_norm_losses(const Execution& run, const CompiledStep& step, const float* r) {
+  const LayerNorm& layer = *step.layer_norm;
+  const float* y = run.buffer(step.value);
+  Losses losses;
+  if (step.rule.kind == RuleKind::pass) return losses;
+  for (std::int64_t k = 0; k < run.n * step.step.size; ++k) {
+    const double bias =
+        layer.bias.empty() ? 0 : layer.bias[static_cast<std::size_t>(k % layer.size)];
+    const bool absorbed = step.rule.absorb_bias;
+    add_quotient(losses, r[k], absorbed ? y[k] : y[k] - bias, absorbed ? bias : 0,
+                 step.rule.stabilizer);
+  }
+  return losses;
+}
+
 }  // namespace
 
 void account_losses(const Execution& run, int i, const float* r, LayerConservation& account) {
@@ -84,7 +99,9 @@ void account_losses(const Execution& run, int i, const float* r, LayerConservati
   if (step.gradient) return;
   Losses losses;
   if (step.step.kind == StepKind::linear) losses = linear_losses(run, step, r);
-  if (step.step.kind == StepKind::add || step.step.kind == StepKind::average_pool) {
+  if (step.step.kind == StepKind::layer_norm) losses = layer_norm_losses(run, step, r);
+  if (step.step.kind == StepKind::add || step.step.kind == StepKind::average_pool ||
+      step.step.kind == StepKind::resample) {
     const float* y = run.value(i);
     for (std::int64_t k = 0; k < run.n * step.step.size; ++k)
       add_quotient(losses, r[k], y[k], 0, step.rule.stabilizer);

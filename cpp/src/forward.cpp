@@ -3,9 +3,13 @@
 #include <cstring>
 
 #include "functions.h"
+#include "gather.h"
+#include "layer_norm.h"
 #include "parallel.h"
 #include "place.h"
 #include "plan_impl.h"
+#include "product.h"
+#include "resample.h"
 
 namespace relprop {
 
@@ -289,6 +293,10 @@ void run_forward(const Execution& run, const float* x) {
       case StepKind::pad: forward_place(run, step); break;
       case StepKind::activation: forward_activation(run, step); break;
       case StepKind::scale_shift: forward_scale_shift(run, step); break;
+      case StepKind::gather: forward_gather(run, step); break;
+      case StepKind::resample: forward_resample(run, step); break;
+      case StepKind::layer_norm: forward_layer_norm(run, step); break;
+      case StepKind::product: forward_product(run, step); break;
       case StepKind::transpose: forward_transpose(run, step); break;
     }
   }

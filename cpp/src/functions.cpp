@@ -12,6 +12,8 @@ constexpr double kSqrt2OverPi = 0.79788456080286535588;
 constexpr double kGeluCubic = 0.044715;
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+double hard_sigmoid(double x) { return std::min(std::max(x / 6 + 0.5, 0.0), 1.0); }
+double softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::fabs(x))); }
 
 template <class F>
 void each(const float* x, float* y, std::int64_t n, F f) {
@@ -44,6 +46,10 @@ void apply_function(const Activation& f, const float* x, float* y, std::int64_t 
       });
     case Function::sigmoid: return each(x, y, n, sigmoid);
     case Function::tanh: return each(x, y, n, [](double v) { return std::tanh(v); });
+    case Function::hard_sigmoid: return each(x, y, n, hard_sigmoid);
+    case Function::hard_swish: return each(x, y, n, [](double v) { return v * hard_sigmoid(v); });
+    case Function::softplus: return each(x, y, n, softplus);
+    case Function::mish: return each(x, y, n, [](double v) { return v * std::tanh(softplus(v)); });
   }
 }
 
@@ -83,6 +89,18 @@ void apply_derivative(const Activation& f, const float* x, const float* dy, floa
       return each_slope(x, dy, dx, n, [](double v) {
         const double t = std::tanh(v);
         return 1 - t * t;
+      });
+    case Function::hard_sigmoid:
+      return each_slope(x, dy, dx, n, [](double v) { return v > -3 && v < 3 ? 1.0 / 6 : 0.0; });
+    case Function::hard_swish:
+      return each_slope(x, dy, dx, n, [](double v) {
+        return v <= -3 ? 0.0 : v < 3 ? v / 3 + 0.5 : 1.0;
+      });
+    case Function::softplus: return each_slope(x, dy, dx, n, sigmoid);
+    case Function::mish:
+      return each_slope(x, dy, dx, n, [](double v) {
+        const double t = std::tanh(softplus(v));
+        return t + v * (1 - t * t) * sigmoid(v);
       });
   }
 }

@@ -138,6 +138,40 @@ class Lowering {
     finish_copy(i, t);
   }
 
+  // Its rows lie one after the other in row-major order.
+  void add_layer_norm(int i) {
+    const Shape& shape = node(i).shape;
+    Step s = base(i, StepKind::layer_norm);
+    const bool turn = channels_of(shape) > 1 && pixels_of(shape) > 1;
+    if (!turn) {
+      step_of(i) = push(std::move(s));
+      return;
+    }
+    const int before = transpose(s.inputs[0], pixels_of(shape), channels_of(shape), size_of(shape));
+    step(before).node = i;
+    s.inputs = {before};
+    s.nodes.clear();
+    const int behind = push(std::move(s));
+    finish_copy(i, transpose(behind, channels_of(shape), pixels_of(shape), channels_of(shape)));
+  }
+
+  void add_product(int i) {
+    Step s = base(i, StepKind::product);
+    const Domain a = step(s.inputs[0]).domain, b = step(s.inputs[1]).domain;
+    s.domain = {a.nonnegative && b.nonnegative, a.sparse || b.sparse};
+    step_of(i) = push(std::move(s));
+  }
+
+  void add_resample(int i) {
+    const auto& op = std::get<Resample>(node(i).op);
+    Step s = base(i, StepKind::resample);
+    const auto negative = [](float w) { return w < 0; };
+    s.domain.nonnegative = step(s.inputs[0]).domain.nonnegative &&
+                           std::none_of(op.rows.begin(), op.rows.end(), negative) &&
+                           std::none_of(op.columns.begin(), op.columns.end(), negative);
+    step_of(i) = push(std::move(s));
+  }
+
   void finish_linear(int i, Step s) {
     take_pending_batch_norm(i, s);
     step_of(i) = push(std::move(s));
@@ -261,7 +295,9 @@ class Lowering {
     switch (a.function) {
       case Function::relu: return {true, true};
       case Function::clip: return {a.a >= 0, a.a == 0};
-      case Function::sigmoid: return {true, false};
+      case Function::sigmoid:
+      case Function::hard_sigmoid:
+      case Function::softplus: return {true, false};
       default: return {};
     }
   }
@@ -317,6 +353,10 @@ class Lowering {
     if (std::holds_alternative<Add>(op)) return add_merge(i, StepKind::add);
     if (std::holds_alternative<Concat>(op)) return add_merge(i, StepKind::concat);
     if (std::holds_alternative<Pad>(op)) return add_merge(i, StepKind::pad);
+    if (std::holds_alternative<Gather>(op)) return add_merge(i, StepKind::gather);
+    if (std::holds_alternative<Resample>(op)) return add_resample(i);
+    if (std::holds_alternative<LayerNorm>(op)) return add_layer_norm(i);
+    if (std::holds_alternative<Product>(op)) return add_product(i);
     if (std::holds_alternative<MaxPool>(op) || std::holds_alternative<GlobalMaxPool>(op))
       return add_merge(i, StepKind::max_pool);
     add_merge(i, StepKind::average_pool);

@@ -21,6 +21,10 @@ enum class StepKind {
   pad,
   activation,
   scale_shift,
+  gather,
+  resample,
+  layer_norm,
+  product,
   transpose,  // (rows, columns) -> (columns, rows) of one sample's memory; rows = 1: a copy
 };
 

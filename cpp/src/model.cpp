@@ -24,6 +24,10 @@ const char* function_name(Function function) {
     case Function::gelu_tanh: return "gelu_tanh";
     case Function::sigmoid: return "sigmoid";
     case Function::tanh: return "tanh";
+    case Function::hard_sigmoid: return "hard_sigmoid";
+    case Function::hard_swish: return "hard_swish";
+    case Function::softplus: return "softplus";
+    case Function::mish: return "mish";
   }
   return "activation";
 }
@@ -44,6 +48,10 @@ struct OpName {
   const char* operator()(const Concat&) const { return "concat"; }
   const char* operator()(const Reshape&) const { return "reshape"; }
   const char* operator()(const Pad&) const { return "pad"; }
+  const char* operator()(const Gather&) const { return "gather"; }
+  const char* operator()(const Resample&) const { return "resample"; }
+  const char* operator()(const LayerNorm&) const { return "layer_norm"; }
+  const char* operator()(const Product&) const { return "product"; }
   const char* operator()(const Softmax&) const { return "softmax"; }
   const char* operator()(const Identity&) const { return "identity"; }
 };
@@ -58,6 +66,9 @@ std::size_t parameters(const Op& op) {
     return norm->scale.size() + norm->shift.size();
   if (const auto* affine = std::get_if<ScaleShift>(&op)) {
     return affine->scale.size() + affine->shift.size();
+  }
+  if (const auto* layer = std::get_if<LayerNorm>(&op)) {
+    return layer->weight.size() + layer->bias.size();
   }
   return 0;
 }

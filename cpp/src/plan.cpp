@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "dispatch.h"
+#include "gather.h"
 #include "parallel.h"
 #include "plan_impl.h"
 #include "relprop/error.h"
 #include "request.h"
+#include "resample.h"
 
 namespace relprop {
 namespace {
@@ -205,7 +207,25 @@ class Compiler {
       c.scale = expand_constant(affine->scale, node.shape, c.per_channel);
       c.shift = expand_constant(affine->shift, node.shape, c.per_channel);
     }
+    compile_other(step, node, c);
     plan_->steps.push_back(std::move(c));
+  }
+
+  void compile_other(const Step& step, const Node& node, CompiledStep& c) {
+    const auto input = [&]() -> const Shape& {
+      return model_.nodes()[static_cast<std::size_t>(node.inputs[0])].shape;
+    };
+    if (step.kind == StepKind::gather)
+      c.gather = std::make_shared<const GatherTable>(
+          make_gather(std::get<Gather>(node.op), input(), node.shape));
+    if (step.kind == StepKind::resample) {
+      c.resample = std::make_shared<const ResampleTable>(
+          make_resample(std::get<Resample>(node.op), input(), node.shape));
+      need_thread_scratch(c.resample->source[1] * step.channels);
+    }
+    if (step.kind == StepKind::layer_norm)
+      c.layer_norm = std::make_unique<const LayerNorm>(std::get<LayerNorm>(node.op));
+    if (step.kind == StepKind::product) c.has_gate = std::get<Product>(node.op).gate;
   }
 
   int buffer(std::int64_t size, int birth, int death, bool kept) {
@@ -216,14 +236,23 @@ class Compiler {
   int backward_time(int i) const { return 2 * count_ - 1 - i; }
 
   bool reads_own_value(const CompiledStep& s) const {
-    if (s.step.kind == StepKind::add || s.step.kind == StepKind::average_pool) return true;
+    switch (s.step.kind) {
+      case StepKind::add:
+      case StepKind::average_pool:
+      case StepKind::resample:
+      case StepKind::layer_norm: return true;
+      default: break;
+    }
     return s.gradient && s.linear && s.linear->tail != Tail::none;
   }
   bool reads_input_value(const CompiledStep& s) const {
     switch (s.step.kind) {
       case StepKind::linear: return s.linear->tie != Tie::copy;
       case StepKind::add:
-      case StepKind::average_pool: return !s.gradient;
+      case StepKind::average_pool:
+      case StepKind::resample: return !s.gradient;
+      case StepKind::layer_norm: return true;
+      case StepKind::product:
       case StepKind::activation: return s.gradient;
       default: return false;
     }
@@ -255,7 +284,7 @@ class Compiler {
     if (forward_only()) return;
     s.relevance = buffer(s.step.size, relevance_birth, backward, false);
     if (s.step.kind == StepKind::add || s.step.kind == StepKind::average_pool ||
-        s.step.kind == StepKind::transpose)
+        s.step.kind == StepKind::resample || s.step.kind == StepKind::transpose)
       s.backward_scratch = buffer(s.step.size, backward, backward, false);
   }
 
@@ -454,6 +483,10 @@ std::vector<LayerInfo> Plan::layers() const {
       case StepKind::pad: info.op = "pad"; break;
       case StepKind::activation: info.op = "activation"; break;
       case StepKind::scale_shift: info.op = "scale_shift"; break;
+      case StepKind::gather: info.op = "gather"; break;
+      case StepKind::resample: info.op = "resample"; break;
+      case StepKind::layer_norm: info.op = "layer_norm"; break;
+      case StepKind::product: info.op = "product"; break;
       case StepKind::transpose: info.op = "transpose"; break;
     }
     if (step.linear) {

@@ -21,11 +21,18 @@ struct Pool {
   std::vector<float> inverse_count;  // average: per output pixel
 };
 
+struct GatherTable;
+struct ResampleTable;
+
 struct CompiledStep {
   Step step;
   Rule rule;
   std::unique_ptr<const Linear> linear;
   std::unique_ptr<const Pool> pool;
+  std::shared_ptr<const GatherTable> gather;
+  std::shared_ptr<const ResampleTable> resample;
+  std::unique_ptr<const LayerNorm> layer_norm;
+  bool has_gate = false;       // product: input 1 is a gate
   AlignedFloats scale, shift;  // scale_shift: per channel or per value of a sample
   bool per_channel = true;
   bool gradient = false;  // plain derivative instead of a rule

@@ -3,9 +3,13 @@
 #include <cstring>
 
 #include "functions.h"
+#include "gather.h"
+#include "layer_norm.h"
 #include "parallel.h"
 #include "place.h"
 #include "plan_impl.h"
+#include "product.h"
+#include "resample.h"
 
 namespace relprop {
 namespace {
@@ -228,6 +232,10 @@ class Backward {
       case StepKind::pad: return back_place(i, step);
       case StepKind::activation: return back_activation(i, step);
       case StepKind::scale_shift: return back_scale_shift(i, step);
+      case StepKind::gather: return back_one(i, step, back_gather);
+      case StepKind::resample: return back_resampled(i, step);
+      case StepKind::layer_norm: return back_one(i, step, back_layer_norm);
+      case StepKind::product: return back_factors(i, step);
       case StepKind::transpose: return back_transpose(i, step);
     }
   }
@@ -563,6 +571,33 @@ class Backward {
       run_.kernels.transpose({r + k * size, s + k * size, step.step.columns, step.step.rows});
     });
     copy_to(input, s, run_.n * size);
+  }
+
+  // Steps of one input whose backward pass is f(run, step, r, r_in, accumulate).
+  template <class F>
+  void back_one(int i, const CompiledStep& step, F f) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    const Destination to = destination(input);
+    f(run_, step, relevance(i), to.r, to.accumulate);
+  }
+
+  void back_resampled(int i, const CompiledStep& step) {
+    const int input = step.step.inputs[0];
+    if (is_cut(i, input)) return;
+    float* s = run_.buffer(step.backward_scratch);
+    norm_map(step, relevance(i), run_.value(i), s, run_.n * step.step.size);
+    const Destination to = destination(input);
+    back_resample(run_, step, s, step.gradient ? nullptr : run_.value(input), to.r, to.accumulate);
+  }
+
+  void back_factors(int i, const CompiledStep& step) {
+    for (std::size_t k = 0; k < 2; ++k) {
+      const int input = step.step.inputs[k];
+      if (is_cut(i, input) || (k == 1 && is_constant_gate(step))) continue;
+      const Destination to = destination(input);
+      back_product(run_, step, k, relevance(i), to.r, to.accumulate);
+    }
   }
 
   const Execution& run_;

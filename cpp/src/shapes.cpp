@@ -184,6 +184,64 @@ class Inference {
     return out;
   }
 
+  Shape operator()(const Gather& op) const {
+    const Shape& in = single();
+    check_shape(op.shape, prefix());
+    const std::int64_t expected = bounded_size(op.shape), values = bounded_size(in);
+    if (expected > kMaxPixels || values > kMaxPixels) {
+      unsupported("it moves more than " + to_string(kMaxPixels) + " values of a sample");
+    }
+    if (static_cast<std::int64_t>(op.index.size()) != expected) {
+      fail("index has " + to_string(op.index.size()) + " entries for an output of shape " +
+           to_string(op.shape) + "; accepted: " + to_string(expected));
+    }
+    for (std::size_t k = 0; k < op.index.size(); ++k) {
+      if (op.index[k] < 0 || op.index[k] >= values) {
+        fail("index " + to_string(op.index[k]) + " at " + to_string(k) + " of an input of shape " +
+             to_string(in) + "; accepted: 0 to " + to_string(values - 1));
+      }
+    }
+    return op.shape;
+  }
+
+  Shape operator()(const Resample& op) const {
+    const Shape& in = spatial();
+    if (in.size() == 2 && op.output[0] != 1) {
+      fail("output " + pair_text(op.output) + " for a one-dimensional input " + to_string(in) +
+           "; accepted: (1, length)");
+    }
+    check_range("output", op.output, 1);
+    check_values("rows", op.rows, bounded_product(op.output[0], extent_along(in, 0)),
+                 "output height * input height");
+    check_values("columns", op.columns, bounded_product(op.output[1], extent_along(in, 1)),
+                 "output width * input width");
+    return with_extents(in.front(), op.output);
+  }
+
+  Shape operator()(const LayerNorm& op) const {
+    const Shape& in = single();
+    std::int64_t size = 1;
+    for (std::size_t axis = in.size(); axis-- > 0 && size < op.size;) size *= in[axis];
+    if (size != op.size || op.size < 1) {
+      fail("it normalises " + to_string(op.size) + " values of an input of shape " + to_string(in) +
+           "; accepted: the size of its last axes together");
+    }
+    if (!(op.eps >= 0) || !std::isfinite(op.eps)) {
+      fail("eps " + to_string(op.eps) + "; accepted: a finite number of 0 or more");
+    }
+    check_optional("weight", op.weight, op.size);
+    check_optional("bias", op.bias, op.size);
+    return in;
+  }
+
+  Shape operator()(const Product&) const {
+    if (inputs_.size() != 2) fail(to_string(inputs_.size()) + " inputs; accepted: two");
+    if (*inputs_[0] != *inputs_[1]) {
+      fail("inputs of shapes " + input_shapes() + "; accepted: one shape for both");
+    }
+    return *inputs_[0];
+  }
+
   Shape operator()(const Softmax& op) const {
     const Shape& in = single();
     check_axis(op.axis, in);

@@ -19,11 +19,19 @@ using Pair = std::array<std::int64_t, 2>;
 constexpr std::int64_t kMaxFactor = std::int64_t{1} << 30;
 
 constexpr std::pair<const char*, Function> kFunctions[] = {
-    {"relu", Function::relu},           {"leaky_relu", Function::leaky_relu},
-    {"clip", Function::clip},           {"elu", Function::elu},
-    {"silu", Function::silu},           {"gelu", Function::gelu},
-    {"gelu_tanh", Function::gelu_tanh}, {"sigmoid", Function::sigmoid},
+    {"relu", Function::relu},
+    {"leaky_relu", Function::leaky_relu},
+    {"clip", Function::clip},
+    {"elu", Function::elu},
+    {"silu", Function::silu},
+    {"gelu", Function::gelu},
+    {"gelu_tanh", Function::gelu_tanh},
+    {"sigmoid", Function::sigmoid},
     {"tanh", Function::tanh},
+    {"hard_sigmoid", Function::hard_sigmoid},
+    {"hard_swish", Function::hard_swish},
+    {"softplus", Function::softplus},
+    {"mish", Function::mish},
 };
 
 int add(PyModel& self, std::string name, std::vector<int> inputs, Op op) {
@@ -146,6 +154,50 @@ int add_average_pool(PyModel& self, const std::string& name, int input, Pair ker
       AveragePool{{kernel, stride, dilation, pad_begin, pad_end}, ceil_mode, count_include_pad});
 }
 
+Shape node_shape(const PyModel& self, int node) {
+  const std::shared_lock lock(self.mutex);
+  const int count = static_cast<int>(self.model.nodes().size());
+  if (node < 0 || node >= count) {
+    throw py::value_error("node " + std::to_string(node) + "; accepted: 0 to " +
+                          std::to_string(count - 1));
+  }
+  return self.model.nodes()[static_cast<std::size_t>(node)].shape;
+}
+
+int add_gather(PyModel& self, const std::string& name, int input, Shape shape,
+               const py::object& index) {
+  const IntArray array = int_array(index, "layer '" + name + "' (gather): index");
+  Gather op{std::move(shape), {array.data(), array.data() + array.size()}};
+  return add(self, name, {input}, std::move(op));
+}
+
+int add_resample(PyModel& self, const std::string& name, int input, const py::object& rows,
+                 const py::object& columns) {
+  const std::string prefix = "layer '" + name + "' (resample): ";
+  const FloatArray y = float_array(rows, prefix + "rows");
+  const FloatArray x = float_array(columns, prefix + "columns");
+  if (y.ndim() != 2 || x.ndim() != 2) {
+    throw py::value_error(prefix + "rows and columns have shapes " + to_string(shape_of(y)) +
+                          " and " + to_string(shape_of(x)) + "; accepted: (out, in) each");
+  }
+  // Sizes are given twice, so that two mistakes could cancel in the number of values alone.
+  const Shape from = node_shape(self, input);
+  const Shape expected =
+      from.size() == 3 ? Shape{from[1], from[2]} : Shape{1, from.size() == 2 ? from[1] : 0};
+  if (y.shape(1) != expected[0] || x.shape(1) != expected[1]) {
+    throw py::value_error(prefix + "rows and columns take " + to_string({y.shape(1), x.shape(1)}) +
+                          ", the input has shape " + to_string(from));
+  }
+  return add(self, name, {input}, Resample{{y.shape(0), x.shape(0)}, values(y), values(x)});
+}
+
+int add_layer_norm(PyModel& self, const std::string& name, int input, std::int64_t size,
+                   const py::object& weight, const py::object& bias, float eps) {
+  const std::string prefix = "layer '" + name + "' (layer_norm): ";
+  LayerNorm op{size, eps, values_of(weight, prefix + "weight"), values_of(bias, prefix + "bias")};
+  return add(self, name, {input}, std::move(op));
+}
+
 struct NodeSummary {
   std::string name, op;
   std::vector<int> inputs;
@@ -167,16 +219,6 @@ py::list nodes(const PyModel& self) {
     list.append(py::make_tuple(node.name, node.op, node.inputs, to_tuple(node.shape)));
   }
   return list;
-}
-
-Shape node_shape(const PyModel& self, int node) {
-  const std::shared_lock lock(self.mutex);
-  const int count = static_cast<int>(self.model.nodes().size());
-  if (node < 0 || node >= count) {
-    throw py::value_error("node " + std::to_string(node) + "; accepted: 0 to " +
-                          std::to_string(count - 1));
-  }
-  return self.model.nodes()[static_cast<std::size_t>(node)].shape;
 }
 
 std::vector<std::pair<std::string, int>> outputs(const PyModel& self) {
@@ -255,6 +297,16 @@ void bind_model(py::module_& m) {
             return add(self, name, {input}, Pad{std::move(begin), std::move(end), value});
           },
           arg("name"), arg("input"), arg("begin"), arg("end"), arg("value") = 0.0F)
+      .def("add_gather", &add_gather, arg("name"), arg("input"), arg("shape"), arg("index"))
+      .def("add_resample", &add_resample, arg("name"), arg("input"), arg("rows"), arg("columns"))
+      .def("add_layer_norm", &add_layer_norm, arg("name"), arg("input"), arg("size"),
+           arg("weight") = none, arg("bias") = none, arg("eps") = 1e-5F)
+      .def(
+          "add_product",
+          [](PyModel& self, const std::string& name, int a, int b, bool gate) {
+            return add(self, name, {a, b}, Product{gate});
+          },
+          arg("name"), arg("a"), arg("b"), arg("gate") = true)
       .def(
           "add_softmax",
           [](PyModel& self, const std::string& name, int input, std::int64_t axis) {

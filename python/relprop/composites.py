@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from relprop import _core
 from relprop.rules import (
@@ -36,7 +36,7 @@ __all__ = [
 
 CONVOLUTIONS = frozenset({"conv", "conv_transpose"})
 LINEAR = CONVOLUTIONS | {"dense"}
-SUMS = frozenset({"add", "average_pool", "adaptive_average_pool"})
+SUMS = frozenset({"add", "average_pool", "adaptive_average_pool", "resample"})
 
 # (name, op, inputs, shape per sample) of a layer, as in _core.Model.nodes.
 Node = tuple[str, str, list[int], tuple[int, ...]]
@@ -57,11 +57,18 @@ class Composite:
         dense: dense layers, and such batch norms of vectors.
         names: by layer name. "fire9" stands for the layer of this name and for all whose name
             continues it behind "/" or "."; the longest name that fits a layer counts.
-        norm: average pooling and residual sums.
+        norm: average pooling, residual sums and resizing.
         first_conv: the first convolution, even where a dense layer stands in front of it.
+        layer_norm: Norm takes the standard deviation as a constant and the rest as linear (Ali et
+            al. 2022), Pass takes the whole layer as a constant factor (Achtibat et al. 2024);
+            default: as `norm`.
+        gate: for products of two values of which one is a gate, as in squeeze-and-excitation
+            blocks: "constant" leaves all relevance to the other one (Arras et al. 2017), "split"
+            gives each half (Achtibat et al. 2024). Where neither is a gate each gets half.
 
     Raises:
         TypeError: what should be a rule is something else.
+        ValueError: gate is neither "constant" nor "split".
     """
 
     first: Rule | None = None
@@ -71,6 +78,8 @@ class Composite:
     names: Mapping[str, Rule] = field(default_factory=dict, hash=False)
     norm: Norm = field(default_factory=Norm, kw_only=True)
     first_conv: Rule | None = field(default=None, kw_only=True)
+    layer_norm: Norm | Pass | None = field(default=None, kw_only=True)
+    gate: Literal["constant", "split"] = field(default="constant", kw_only=True)
 
     def __post_init__(self) -> None:
         names: object = self.names
@@ -80,12 +89,18 @@ class Composite:
         object.__setattr__(self, "names", dict(self.names))
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.name != "names" and value is not None:
+            if f.name not in ("names", "gate") and value is not None:
                 check_rule(value, f"Composite: {f.name}")
         for name, rule in self.names.items():
             check_rule(rule, f"Composite: names[{name!r}]")
         if not isinstance(self.norm, Norm):
             raise TypeError(f"Composite: norm is {self.norm!r}; accepted: Norm(...)")
+        if not isinstance(self.layer_norm, Norm | Pass | None):
+            raise TypeError(
+                f"Composite: layer_norm is {self.layer_norm!r}; accepted: Norm(...) or Pass(...)"
+            )
+        if self.gate not in ("constant", "split"):
+            raise ValueError(f"Composite: gate is {self.gate!r}; accepted: 'constant' and 'split'")
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -280,6 +295,10 @@ def upstream(nodes: Sequence[Node], output: int) -> list[int]:
 def _rule_of_kind(composite: Composite, op: str, rank: int) -> Rule:
     if op in SUMS:
         return composite.norm
+    if op == "layer_norm":
+        return composite.layer_norm or composite.norm
+    if op == "product":
+        return Pass() if composite.gate == "constant" else Norm()
     if op in CONVOLUTIONS or (op == "batch_norm" and rank > 1):
         return composite.conv or Epsilon()
     if op in LINEAR or op == "batch_norm":
@@ -313,16 +332,18 @@ def _by_name(composite: Composite, nodes: Sequence[Node], used: list[int]) -> di
             raise ValueError(
                 f"names: '{name}' fits {layers}, which {type(rule).__name__} does not apply to; "
                 f"accepted: {', '.join(sorted(LINEAR))}, batch_norm, "
-                f"and with Norm {', '.join(sorted(SUMS))}"
+                f"with Norm {', '.join(sorted(SUMS))}, with Norm or Pass layer_norm"
             )
     return named
 
 
 def _fits(name: str, layer: str) -> bool:
-    """Exactly, or as leading part up to a separator; torch exports names with a leading slash."""
+    """Exactly, or as leading part up to a separator; ONNX exports have a leading slash."""
     name, layer = name.strip("/"), layer.strip("/")
-    return layer == name or (bool(name) and layer.startswith((f"{name}/", f"{name}.")))
+    return layer == name or (bool(name) and layer.startswith(tuple(name + end for end in "/.#")))
 
 
 def _takes(op: str, rule: Rule) -> bool:
+    if op == "layer_norm":
+        return isinstance(rule, Norm | Pass)
     return op in LINEAR or op == "batch_norm" or (op in SUMS and isinstance(rule, Norm))

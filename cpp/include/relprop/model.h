@@ -26,7 +26,21 @@ struct Window {
   std::array<std::int64_t, 2> pad_end{0, 0};
 };
 
-enum class Function { relu, leaky_relu, clip, elu, silu, gelu, gelu_tanh, sigmoid, tanh };
+enum class Function {
+  relu,
+  leaky_relu,
+  clip,
+  elu,
+  silu,
+  gelu,
+  gelu_tanh,
+  sigmoid,
+  tanh,
+  hard_sigmoid,  // clip(x / 6 + 1 / 2, 0, 1)
+  hard_swish,    // x hard_sigmoid(x)
+  softplus,      // log(1 + exp(x))
+  mish,          // x tanh(softplus(x))
+};
 
 struct Input {};
 // y = W x + b over the last axis. weight: (out, in) row-major; bias: (out) or empty.
@@ -88,6 +102,32 @@ struct Pad {
   std::vector<std::int64_t> begin, end;
   float value = 0;
 };
+// y[k] = x[index[k]], both numbered in row-major order: permutations of axes, strided slices,
+// repetition. A value that is not read gets no relevance.
+struct Gather {
+  Shape shape;
+  std::vector<std::int64_t> index;
+};
+// y = rows x columns^T for every channel of (C, H, W), or (C, L), where rows is {1}: resizing with
+// weights that do not depend on x. rows: (out height, in height), columns: (out width, in width),
+// both row-major.
+struct Resample {
+  std::array<std::int64_t, 2> output{1, 1};
+  std::vector<float> rows, columns;
+};
+// Over the last `size` values of the sample in row-major order, one block after the other:
+// y = (x - mean) / sqrt(variance + eps) * weight + bias, the variance that of the whole population.
+// weight, bias: (size) or empty.
+struct LayerNorm {
+  std::int64_t size = 0;
+  float eps = 1e-5f;
+  std::vector<float> weight, bias;
+};
+// y = a b of two inputs of one shape. gate: b only opens and closes the way for a, as the sigmoid
+// of a squeeze-and-excitation block does.
+struct Product {
+  bool gate = true;
+};
 struct Softmax {
   std::int64_t axis = 0;  // of the sample; only as the last layer
 };
@@ -95,7 +135,7 @@ struct Identity {};  // dropout at inference
 
 using Op = std::variant<Input, Dense, Conv, ConvTranspose, BatchNorm, ScaleShift, Activation,
                         MaxPool, AveragePool, AdaptiveAveragePool, GlobalMaxPool, Add, Concat,
-                        Reshape, Pad, Softmax, Identity>;
+                        Reshape, Pad, Gather, Resample, LayerNorm, Product, Softmax, Identity>;
 
 RELPROP_API const char* op_name(const Op& op);
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from relprop._torch.build import Builder, FloatArray, Value, floats, handles
+from relprop._compose import add_broadcast, add_product
+from relprop._torch.build import Builder, FloatArray, Value, floats, handles, sample_shape
 from relprop._torch.graph import BATCH, Call
 
 _MINUS_ONE = np.array([-1], dtype=np.float32)
@@ -55,15 +58,19 @@ def _affine(
 def _of_layers(builder: Builder, call: Call, a: int, b: int, alpha: float) -> Value:
     if call.op == "rsub":
         a, b = b, a
-    if call.op in ("mul", "div"):
+    if call.op == "div":
         raise call.unsupported(
-            f"both operands depend on the module's input; supported: {call.op} with a constant"
+            "both operands depend on the module's input; supported: a constant divisor"
         )
-    shapes = builder.shape(a), builder.shape(b)
-    if shapes[0] != shapes[1]:
+    shapes, result = (builder.shape(a), builder.shape(b)), sample_shape(call)
+    if any(len(shape) != len(result) for shape in shapes):
         raise call.unsupported(
-            f"operands of shapes {shapes[0]} and {shapes[1]} (samples); supported: one shape"
+            f"operands of shapes {shapes[0]} and {shapes[1]} (samples); supported: one rank"
         )
+    new_name = partial(builder.part, call)
+    if call.op == "mul":
+        return add_product(builder.model, call.name, a, b, new_name)
+    a, b = (add_broadcast(builder.model, layer, result, new_name) for layer in (a, b))
     sign = -alpha if call.op in ("sub", "rsub") else alpha
     if sign != 1:
         scale = np.array([sign], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -157,3 +158,34 @@ def _batch_norm(builder: Builder, call: Call) -> Value:
     return builder.model.add_batch_norm(
         call.name, layer, scale.astype(np.float32), shift.astype(np.float32)
     )
+
+
+@handles("layer_norm")
+def _layer_norm(builder: Builder, call: Call) -> Value:
+    layer = builder.activation(call)
+    size = math.prod(call["normalized_shape"])
+    weight, bias = builder.constant(call, "weight"), builder.constant(call, "bias")
+    return builder.model.add_layer_norm(call.name, layer, size, weight, bias, call["eps"])
+
+
+@handles("group_norm", "instance_norm")
+def _group_norm(builder: Builder, call: Call) -> Value:
+    """A layer norm of every group, then a scale and shift per channel."""
+    layer = builder.activation(call)
+    if call.op == "instance_norm" and not call["use_input_stats"]:
+        raise call.unsupported("running statistics; supported: those of each sample")
+    shape = builder.shape(layer)
+    groups = call["num_groups"] if call.op == "group_norm" else shape[0]
+    grouped = (groups, math.prod(shape) // groups)
+    model = builder.model
+    layer = model.add_reshape(builder.part(call, "groups"), layer, grouped)
+    layer = model.add_layer_norm(builder.part(call, "norm"), layer, grouped[1], eps=call["eps"])
+    weight, bias = builder.constant(call, "weight"), builder.constant(call, "bias")
+    affine = weight is not None or bias is not None
+    name = builder.part(call, "channels") if affine else call.name
+    layer = model.add_reshape(name, layer, shape)
+    if not affine:
+        return layer
+    scale = np.ones(shape[0], np.float32) if weight is None else weight
+    shift = np.zeros(shape[0], np.float32) if bias is None else bias
+    return model.add_batch_norm(call.name, layer, scale, shift)

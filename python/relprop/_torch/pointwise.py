@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from relprop._torch.build import Builder, Value, handles, sample_axis
 from relprop._torch.graph import Call
 
@@ -15,9 +17,37 @@ def _activation(
     return builder.model.add_activation(call.name, layer, function, a, b)
 
 
-@handles("relu", "sigmoid", "tanh", "silu")
+_PLAIN = {
+    "relu": "relu",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "silu": "silu",
+    "mish": "mish",
+    "hardswish": "hard_swish",
+    "hardsigmoid": "hard_sigmoid",
+}
+
+
+@handles(*_PLAIN)
 def _plain(builder: Builder, call: Call) -> Value:
-    return _activation(builder, call, call.op)
+    return _activation(builder, call, _PLAIN[call.op])
+
+
+@handles("softplus")
+def _softplus(builder: Builder, call: Call) -> Value:
+    """log(1 + exp(beta x)) / beta; beyond its threshold torch gives x, which float32 gives too."""
+    beta = float(call["beta"])
+    if beta == 1:
+        return _activation(builder, call, "softplus")
+    layer, model = builder.activation(call, "self"), builder.model
+    if beta <= 0 or call["threshold"] < 17:
+        raise call.unsupported(
+            f"beta {beta}, threshold {call['threshold']}; supported: beta > 0, threshold >= 17"
+        )
+    scale, back = np.array([beta], np.float32), np.array([1 / beta], np.float32)
+    layer = model.add_scale_shift(builder.part(call, "scaled"), layer, scale, None)
+    layer = model.add_activation(builder.part(call, "softplus"), layer, "softplus")
+    return model.add_scale_shift(call.name, layer, back, None)
 
 
 @handles("leaky_relu")
@@ -33,11 +63,21 @@ def _prelu(builder: Builder, call: Call) -> Value:
     return _activation(builder, call, "leaky_relu", float(slope.reshape(-1)[0]))
 
 
-@handles("elu")
+# alpha and scale of SELU (Klambauer et al. 2017), as torch has them.
+_SELU = (1.6732632423543772, 1.0507009873554805)
+
+
+@handles("elu", "selu")
 def _elu(builder: Builder, call: Call) -> Value:
-    if call["scale"] != 1 or call["input_scale"] != 1:
-        raise call.unsupported("a scale other than 1; supported: 1")
-    return _activation(builder, call, "elu", float(call["alpha"]))
+    if call.arguments.get("input_scale", 1) != 1:
+        raise call.unsupported("an input_scale other than 1; supported: 1")
+    alpha, scale = _SELU if call.op == "selu" else (float(call["alpha"]), float(call["scale"]))
+    if scale == 1:
+        return _activation(builder, call, "elu", alpha)
+    layer = builder.activation(call, "self")
+    layer = builder.model.add_activation(builder.part(call, "elu"), layer, "elu", alpha)
+    factor = np.array([scale], np.float32)
+    return builder.model.add_scale_shift(call.name, layer, factor, None)
 
 
 @handles("gelu")
