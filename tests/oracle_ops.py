@@ -301,6 +301,100 @@ class GlobalMax(Op):
 
 
 @dataclass
+class Gather(Op):
+    """Values of a sample by their numbers in row-major order; relevance follows the values."""
+
+    index: Array
+
+    def forward(self, *xs: Array) -> Array:
+        return xs[0].reshape(len(xs[0]), -1)[:, self.index]
+
+    def gradient(self, xs: list[Array], y: Array, g: Array) -> list[Array]:
+        result = np.zeros((xs[0][0].size, len(g)), g.dtype)
+        np.add.at(result, self.index.ravel(), g.reshape(len(g), -1).T)
+        return [result.T.reshape(xs[0].shape)]
+
+    def relevance(self, xs: list[Array], y: Array, r: Array, rule: Rule) -> list[Array]:
+        return self.gradient(xs, y, r)
+
+
+@dataclass
+class Resample(Op):
+    """rows x columnsᵀ for every channel; x ⊙ Lᵀ[R / st(Lx)], as for average pooling."""
+
+    rows: Array
+    columns: Array
+
+    def forward(self, *xs: Array) -> Array:
+        y = self.rows @ as_image(xs[0]) @ self.columns.T
+        return y if xs[0].ndim == 4 else y[:, :, 0]
+
+    def gradient(self, xs: list[Array], y: Array, g: Array) -> list[Array]:
+        return [(self.rows.T @ as_image(g) @ self.columns).reshape(xs[0].shape)]
+
+    def relevance(self, xs: list[Array], y: Array, r: Array, rule: Rule) -> list[Array]:
+        s = r / stabilize(y, rule.stabilizer)
+        return [xs[0] * self.gradient(xs, y, s)[0]]
+
+
+@dataclass
+class LayerNorm(Op):
+    """Over the last axes, as many values together as there are weights.
+
+    Norm: y = a ⊙ (x - mean(x)) + b with a = weight / deviation taken as a constant, so that
+    R = x ⊙ (a ⊙ s - mean(a ⊙ s)), s = R / st(y) (Ali et al. 2022). Pass: R as it is.
+    """
+
+    weight: Array
+    bias: Array
+    eps: float
+
+    def rows(self, x: Array) -> Array:
+        return x.reshape(-1, self.weight.size)
+
+    def deviation(self, x: Array) -> Array:
+        return np.sqrt(self.rows(x).var(1, keepdims=True) + self.eps)
+
+    def forward(self, *xs: Array) -> Array:
+        rows = self.rows(xs[0])
+        normal = (rows - rows.mean(1, keepdims=True)) / self.deviation(xs[0])
+        return (normal * self.weight.ravel() + self.bias.ravel()).reshape(xs[0].shape)
+
+    def gradient(self, xs: list[Array], y: Array, g: Array) -> list[Array]:
+        rows, deviation = self.rows(xs[0]), self.deviation(xs[0])
+        normal = (rows - rows.mean(1, keepdims=True)) / deviation
+        g = self.rows(g) * self.weight.ravel()
+        along = (g * normal).mean(1, keepdims=True)
+        dx = (g - g.mean(1, keepdims=True) - normal * along) / deviation
+        return [dx.reshape(xs[0].shape)]
+
+    def relevance(self, xs: list[Array], y: Array, r: Array, rule: Rule) -> list[Array]:
+        if rule.kind == "pass":
+            return [r]
+        z = self.rows(y) - (0 if rule.absorb_bias else self.bias.ravel())
+        a = self.weight.ravel() / self.deviation(xs[0])
+        share = a * self.rows(r) / stabilize(z, rule.stabilizer)
+        part = self.rows(xs[0]) * (share - share.mean(1, keepdims=True))
+        return [part.reshape(xs[0].shape)]
+
+
+@dataclass
+class Product(Op):
+    """Of one shape. gate: the second one is a constant under Pass; otherwise each gets half."""
+
+    gate: bool
+
+    def forward(self, *xs: Array) -> Array:
+        return xs[0] * xs[1]
+
+    def gradient(self, xs: list[Array], y: Array, g: Array) -> list[Array]:
+        return [g * xs[1], g * xs[0]]
+
+    def relevance(self, xs: list[Array], y: Array, r: Array, rule: Rule) -> list[Array]:
+        return [r, 0 * r] if self.gate and rule.kind == "pass" else [r / 2, r / 2]
+
+
+@dataclass
 class Softmax(Op):
     axis: int
 

@@ -1,3 +1,4 @@
+#include "layer_norm.h"
 #include "plan_impl.h"
 
 namespace relprop {
@@ -79,15 +80,16 @@ Losses linear_losses(const Execution& run, const CompiledStep& step, const float
 
 Losses layer_norm_losses(const Execution& run, const CompiledStep& step, const float* r) {
   const LayerNorm& layer = *step.layer_norm;
-  const float* y = run.buffer(step.value);
+  const bool absorbs = step.rule.absorb_bias && !layer.bias.empty();
+  const float* x = run.value(step.step.inputs[0]);
   Losses losses;
   if (step.rule.kind == RuleKind::pass) return losses;
-  for (std::int64_t k = 0; k < run.n * step.step.size; ++k) {
-    const double bias =
-        layer.bias.empty() ? 0 : layer.bias[static_cast<std::size_t>(k % layer.size)];
-    const bool absorbed = step.rule.absorb_bias;
-    add_quotient(losses, r[k], absorbed ? y[k] : y[k] - bias, absorbed ? bias : 0,
-                 step.rule.stabilizer);
+  std::vector<double> z(static_cast<std::size_t>(layer.size));
+  for (std::int64_t at = 0; at < run.n * step.step.size; at += layer.size) {
+    layer_norm_outputs(layer, absorbs, x + at, z.data());
+    for (std::size_t j = 0; j < z.size(); ++j)
+      add_quotient(losses, r[at + static_cast<std::int64_t>(j)], z[j], absorbs ? layer.bias[j] : 0,
+                   step.rule.stabilizer);
   }
   return losses;
 }

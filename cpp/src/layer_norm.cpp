@@ -30,11 +30,17 @@ void store(float& to, double value, bool accumulate) {
   to = accumulate ? to + static_cast<float>(value) : static_cast<float>(value);
 }
 
-void norm_row(const LayerNorm& layer, const Rule& rule, const float* x, const float* y,
-              const float* r, float* r_in, bool accumulate) {
+double output_at(const LayerNorm& layer, bool absorb_bias, const Row& row, float x,
+                 std::int64_t j) {
+  const double z = (x - row.mean) * row.inverse_deviation * weight_at(layer, j);
+  return absorb_bias ? z + bias_at(layer, j) : z;
+}
+
+void norm_row(const LayerNorm& layer, const Rule& rule, const float* x, const float* r, float* r_in,
+              bool accumulate) {
   const Row row = statistics(x, layer.size, layer.eps);
   const auto share = [&](std::int64_t j) {
-    const double z = y[j] - (rule.absorb_bias ? 0 : bias_at(layer, j));
+    const double z = output_at(layer, rule.absorb_bias, row, x[j], j);
     const double d = z < 0 ? z - rule.stabilizer : z + rule.stabilizer;
     return d == 0 ? 0 : weight_at(layer, j) * row.inverse_deviation * r[j] / d;
   };
@@ -78,21 +84,25 @@ void forward_layer_norm(const Execution& run, const CompiledStep& step) {
   for_rows(run, step, [&](std::int64_t at) {
     const Row row = statistics(x + at, layer.size, layer.eps);
     for (std::int64_t i = 0; i < layer.size; ++i)
-      y[at + i] = static_cast<float>(
-          (x[at + i] - row.mean) * row.inverse_deviation * weight_at(layer, i) + bias_at(layer, i));
+      y[at + i] = static_cast<float>(output_at(layer, true, row, x[at + i], i));
   });
 }
 
 void back_layer_norm(const Execution& run, const CompiledStep& step, const float* r, float* r_in,
                      bool accumulate) {
   const LayerNorm& layer = *step.layer_norm;
-  const float *x = run.value(step.step.inputs[0]), *y = run.buffer(step.value);
+  const float* x = run.value(step.step.inputs[0]);
   for_rows(run, step, [&](std::int64_t at) {
     if (step.gradient) return gradient_row(layer, x + at, r + at, r_in + at, accumulate);
     if (step.rule.kind != RuleKind::pass)
-      return norm_row(layer, step.rule, x + at, y + at, r + at, r_in + at, accumulate);
+      return norm_row(layer, step.rule, x + at, r + at, r_in + at, accumulate);
     for (std::int64_t i = 0; i < layer.size; ++i) store(r_in[at + i], r[at + i], accumulate);
   });
+}
+
+void layer_norm_outputs(const LayerNorm& layer, bool absorb_bias, const float* x, double* z) {
+  const Row row = statistics(x, layer.size, layer.eps);
+  for (std::int64_t j = 0; j < layer.size; ++j) z[j] = output_at(layer, absorb_bias, row, x[j], j);
 }
 
 }  // namespace relprop

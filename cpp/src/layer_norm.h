@@ -10,9 +10,11 @@ void forward_layer_norm(const Execution& run, const CompiledStep& step);
 
 // With the a_j taken as constants the layer is linear, and Norm is
 //   R_i = x_i (a_i s_i - mean_j(a_j s_j)),   s_j = R_j / st(y_j)
-// (Ali et al. 2022, "XAI for Transformers", section 3.2). Pass is R_i = R_i; the gradient is exact.
-// y is the step's own value.
+// (Ali et al. 2022, "XAI for Transformers"). Pass hands R on as it is; the gradient is exact.
 void back_layer_norm(const Execution& run, const CompiledStep& step, const float* r, float* r_in,
                      bool accumulate);
+
+// The outputs of one row before they are rounded, without the bias where it is not absorbed.
+void layer_norm_outputs(const LayerNorm& layer, bool absorb_bias, const float* x, double* z);
 
 }  // namespace relprop

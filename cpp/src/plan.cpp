@@ -239,8 +239,7 @@ class Compiler {
     switch (s.step.kind) {
       case StepKind::add:
       case StepKind::average_pool:
-      case StepKind::resample:
-      case StepKind::layer_norm: return true;
+      case StepKind::resample: return true;
       default: break;
     }
     return s.gradient && s.linear && s.linear->tail != Tail::none;
