@@ -62,10 +62,15 @@ def only_output(source: Path, target: Path, output: str) -> None:
     onnx.save(onnx.utils.Extractor(model).extract_model([name], [output]), target)
 
 
-def photographs(batch: int) -> Array:
+def positive_photographs(batch: int) -> Array:
     """In [0, 1], as Captum's α1β0 rule wants its input."""
     scaled = networks.NetworkCase("photographs", "", scale=255)
     return scaled.photographs(data(), networks.PHOTOGRAPHS[:batch])
+
+
+def photographs(batch: int) -> Array:
+    """With about zero mean and unit variance."""
+    return (positive_photographs(batch) - np.float32(0.45)) / np.float32(0.225)
 
 
 def digits(batch: int) -> Array:
@@ -84,7 +89,7 @@ def random(id: str, title: str, maker: str, inputs: Callable[[int], Array]) -> C
 
 
 VGG = trained("vgg", "VGG-16 base, trained", replace(networks.VGG, size=224))
-VGG_RANDOM = random("vgg_random", "VGG-16, random weights", "vgg16", photographs)
+VGG_RANDOM = random("vgg_random", "VGG-16, random weights", "vgg16", positive_photographs)
 RESNET = random("resnet", "ResNet-50, random weights", "resnet50", photographs)
 SQUEEZENET = trained("squeezenet", "SqueezeNet 1.1, trained", networks.SQUEEZENET)
 EFFICIENTNET = trained("efficientnet", "EfficientNet-Lite0, trained", networks.EFFICIENTNET)

@@ -156,6 +156,8 @@ def speedup(batch: int) -> Callable[[Results], float]:
 
 
 def above_weights(record: Record, who: str) -> float:
+    if who not in record.info["bytes"]:
+        raise NotMeasuredError(f"memory of {who}")
     return float(record.info["bytes"][who]["peak"] - record.info["weight_bytes"])
 
 
