@@ -24,7 +24,7 @@ help:
 	@echo 'demo         explain the shipped digits, write demo/report.html'
 	@echo 'test         lint, types, test-cpp and test-python'
 	@echo 'sanitize     C++ tests under address, undefined-behaviour and thread sanitizers'
-	@echo 'bench        relprop against its rivals; ARGS="--help" lists the options'
+	@echo 'bench        relprop against its rivals (25 min); ARGS="--help" lists parts and options'
 	@echo 'format       bring all sources into the house format'
 	@echo 'wheel        build dist/*.whl'
 	@echo 'clean        remove everything that was built or installed here'
@@ -81,7 +81,9 @@ sanitize: $(VENV)/.build
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) $(BUILD)/tsan
 
 bench: $(VENV)/.test $(VENV)/.package
-	PYTHONPATH=tests $(BIN)/python benchmarks/bench_networks.py $(ARGS)
+	$(CMAKE) -B $(BUILD)/bench -DRELPROP_BENCH=ON
+	$(BIN)/cmake --build $(BUILD)/bench
+	$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

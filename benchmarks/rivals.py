@@ -1,137 +1,208 @@
-"""What relprop is measured against, each in its own best mode, on the same network and input.
-
-A contender is a function without arguments that computes one task; ``n_threads`` holds for all.
-"""
+"""What relprop is measured against, each in its own best mode, on the same network and input."""
 
 from __future__ import annotations
 
+import copy
 import functools
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import torch
 
 import oracle
 import relprop as rp
+from benchmarks.paired import Array, Contender, Run
+from benchmarks.torch_split import split, supports
 from torch_networks import TorchNetwork
-from torch_split import split, supports
 from zennit_stub import import_zennit
 
-Array = npt.NDArray[Any]
-Run = Callable[[], Array]
-
-# (alpha, beta) by task; the other tasks are "forward" and "gradient".
-RULES = {"alpha1_beta0": (1, 0), "alpha2_beta1": (2, 1)}
-
-
-def relprop_runs(path: Path, output: str | None, x: Array, start: Array, n: int) -> dict[str, Run]:
-    model = rp.from_onnx(path, output=output)
-    methods = {task: rp.LRP(model, rp.AlphaBeta(*rule)) for task, rule in RULES.items()}
-    runs = {"gradient": rp.Gradient(model), **methods}
-    return {
-        "forward": functools.partial(model, x, n_threads=n),
-        **{
-            task: functools.partial(method.attribute, x, start=start, n_threads=n)
-            for task, method in runs.items()
-        },
-    }
+# α-β rules by task; the other tasks are "forward", "gradient" and "epsilon".
+ALPHA_BETA = {"alpha1_beta0": (1, 0), "alpha2_beta1": (2, 1)}
+# Of the epsilon task: large enough that small denominators do not amplify rounding.
+EPSILON = 1e-3
 
 
-def onnxruntime_runs(path: Path, output: str | None, x: Array, n: int) -> dict[str, Run]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    names = [output or session.get_outputs()[0].name]
+@dataclass(frozen=True)
+class Setting:
+    """What all contenders of a benchmark are given. start: relevance at the output."""
+
+    path: Path
+    x: Array
+    start: Array
+    n_threads: int
+
+
+def rule_of(task: str) -> rp.Rule:
+    return rp.Epsilon(EPSILON) if task == "epsilon" else rp.AlphaBeta(*ALPHA_BETA[task])
+
+
+def relprop_run(s: Setting, task: str) -> Run:
+    model = rp.from_onnx(s.path)
+    if task == "forward":
+        return functools.partial(model, s.x, n_threads=s.n_threads)
+    method = rp.Gradient(model) if task == "gradient" else rp.LRP(model, rule_of(task))
+    return functools.partial(method.attribute, s.x, start=s.start, n_threads=s.n_threads)
+
+
+def onnxruntime_forward(path: Path, x: Array, n_threads: int) -> Run:
+    """With all graph optimisations, which are the default."""
+    session = onnxruntime_session(path, n_threads)
+    names = [session.get_outputs()[0].name]
     feed = {session.get_inputs()[0].name: x}
-    return {"forward": lambda: session.run(names, feed)[0]}
+    return lambda: session.run(names, feed)[0]
 
 
-def torch_runs(module: TorchNetwork, x: Array, start: Array) -> dict[str, Run]:
-    given, relevance = torch.from_numpy(x), torch.from_numpy(start)
+def onnxruntime_session(path: Path, n_threads: int, **more: Any) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    options.log_severity_level = 3
+    for name, value in more.items():
+        setattr(options, name, value)
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def forward() -> Array:
+
+def torch_module(path: Path, dtype: Any = np.float32) -> TorchNetwork:
+    """The ONNX file's weights in ordinary torch modules, batch norms folded, sums hookable."""
+    return TorchNetwork(oracle.Network(path, dtype), import_zennit().layer.Sum)
+
+
+def forward_of(module: Any, given: torch.Tensor) -> Run:
+    def run() -> Array:
         with torch.inference_mode():
-            return module(given).numpy()
+            return module(given).contiguous().numpy()
 
-    def gradient() -> Array:
-        variable = given.clone().requires_grad_()
-        return torch.autograd.grad(module(variable), variable, relevance)[0].numpy()
-
-    return {"forward": forward, "gradient": gradient}
+    return run
 
 
-def zennit_runs(module: TorchNetwork, x: Array, start: Array) -> dict[str, Run]:
+def gradient_of(module: Any, given: torch.Tensor, start: torch.Tensor) -> Run:
+    def run() -> Array:
+        variable = given.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(module(variable), variable, start)
+        return gradient.contiguous().numpy()
+
+    return run
+
+
+def better_layout(module: Any, given: torch.Tensor, run_of: Callable[[Any, Any], Run]) -> Run:
+    """run_of(module, given) with channels first or last in memory, whichever is faster here."""
+    if given.ndim != 4:
+        return run_of(module, given)
+    seconds = {}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        run = run_of(copy.deepcopy(module).to(memory_format=layout), given.to(memory_format=layout))
+        run()
+        begin = time.perf_counter()
+        run()
+        seconds[time.perf_counter() - begin] = run
+    return seconds[min(seconds)]
+
+
+def torch_forward(s: Setting, task: str) -> Run:
+    return better_layout(
+        torch_module(s.path).requires_grad_(False), torch.from_numpy(s.x), forward_of
+    )
+
+
+def torch_gradient(s: Setting, task: str) -> Run:
+    start = torch.from_numpy(s.start)
+    return better_layout(
+        torch_module(s.path).requires_grad_(False),
+        torch.from_numpy(s.x),
+        lambda module, given: gradient_of(module, given, start),
+    )
+
+
+def torch_split(s: Setting, task: str) -> Run | None:
+    """Hand-written α-β, where the network is simple enough for it."""
+    module = torch_module(s.path)
+    if not supports(module):
+        return None
+    relevance = split(module, *ALPHA_BETA[task])
+    return gradient_of(relevance, torch.from_numpy(s.x), torch.from_numpy(s.start))
+
+
+def zennit_run(module: Any, x: Array, start: Array, task: str) -> Run:
+    """As zennit's documentation uses it."""
     zennit = import_zennit()
     given, relevance = torch.from_numpy(x), torch.from_numpy(start)
+    rules, types = zennit.rules, zennit.types
+    rule = rules.Epsilon(EPSILON) if task == "epsilon" else rules.AlphaBeta(*ALPHA_BETA[task])
+    composite = zennit.composites.LayerMapComposite(
+        [
+            (types.Activation, rules.Pass()),
+            (types.AvgPool, rules.Norm()),
+            (zennit.layer.Sum, rules.Norm()),
+            (types.Linear, rule),
+        ]
+    )
 
-    def attribute(alpha: int, beta: int) -> Array:
-        types, rules = zennit.types, zennit.rules
-        composite = zennit.composites.LayerMapComposite(
-            [
-                (types.Activation, rules.Pass()),
-                (types.AvgPool, rules.Norm()),
-                (zennit.layer.Sum, rules.Norm()),
-                (types.Linear, rules.AlphaBeta(alpha, beta)),
-            ]
-        )
+    def run() -> Array:
         with zennit.attribution.Gradient(module, composite) as attributor:
             return attributor(given, relevance)[1].numpy()
 
-    return {task: functools.partial(attribute, *rule) for task, rule in RULES.items()}
+    return run
 
 
-def torch_split_runs(path: Path, output: str | None, x: Array, start: Array) -> dict[str, Run]:
-    """Hand-written α-β, where the network is simple enough for it."""
-    given, relevance = torch.from_numpy(x), torch.from_numpy(start)
-
-    def attribute(module: torch.nn.Module) -> Array:
-        variable = given.clone().requires_grad_()
-        return torch.autograd.grad(module(variable), variable, relevance)[0].numpy()
-
-    modules = {task: torch_module(path, output, np.float32) for task in RULES}
-    return {
-        task: functools.partial(attribute, split(module, *RULES[task]))
-        for task, module in modules.items()
-        if supports(module)
-    }
+def zennit(s: Setting, task: str) -> Run:
+    return zennit_run(torch_module(s.path), s.x, s.start, task)
 
 
-def torch_module(path: Path, output: str | None, dtype: Any) -> TorchNetwork:
-    """The ONNX file's weights in ordinary torch modules, batch norms folded, sums hookable."""
-    return TorchNetwork(oracle.Network(path, dtype, output), import_zennit().layer.Sum)
+def captum(s: Setting, task: str) -> Run:
+    """Captum explains one output per sample and multiplies by it: start has to be that output."""
+    import captum.attr
+    from captum.attr._utils import lrp_rules
+
+    module = torch_module(s.path)
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear):
+            epsilon = task == "epsilon"
+            layer.rule = (
+                lrp_rules.EpsilonRule(EPSILON) if epsilon else lrp_rules.Alpha1_Beta0_Rule()
+            )
+    lrp, given = captum.attr.LRP(module), torch.from_numpy(s.x)
+    target = torch.from_numpy(s.start.argmax(1))
+    return lambda: lrp.attribute(given, target=target).detach().numpy()
 
 
-def float64_references(
-    path: Path, output: str | None, x: Array, start: Array, n_threads: int
-) -> dict[str, Array]:
-    """Every task by torch and zennit in float64, one sample at a time to bound the memory."""
-    torch.set_num_threads(n_threads)
-    module = torch_module(path, output, np.float64)
-    parts: dict[str, list[Array]] = {}
-    for i in range(len(x)):
-        sample, relevance = x[i : i + 1].astype(np.float64), start[i : i + 1].astype(np.float64)
-        runs = torch_runs(module, sample, relevance) | zennit_runs(module, sample, relevance)
-        for task, run in runs.items():
-            parts.setdefault(task, []).append(run())
-    return {task: np.concatenate(values) for task, values in parts.items()}
+# What each contender computes, where that is not the task of the benchmark.
+OTHER_TASK = {
+    "onnxruntime forward": "forward",
+    "torch forward": "forward",
+    "torch gradient": "gradient",
+}
+MAKERS: dict[str, Callable[[Setting, str], Run | None]] = {
+    "relprop": relprop_run,
+    "onnxruntime forward": lambda s, _: onnxruntime_forward(s.path, s.x, s.n_threads),
+    "torch forward": torch_forward,
+    "torch gradient": torch_gradient,
+    "torch split": torch_split,
+    "zennit": zennit,
+    "captum": captum,
+}
 
 
-def contenders(
-    path: Path, output: str | None, x: Array, start: Array, n_threads: int
-) -> dict[tuple[str, str], Run]:
-    """(engine, task) -> run, relprop first."""
-    torch.set_num_threads(n_threads)
-    module = torch_module(path, output, np.float32)
-    engines = {
-        "relprop": relprop_runs(path, output, x, start, n_threads),
-        "onnxruntime": onnxruntime_runs(path, output, x, n_threads),
-        "torch": torch_runs(module, x, start),
-        "torch split": torch_split_runs(path, output, x, start),
-        "zennit": zennit_runs(module, x, start),
-    }
-    return {(engine, task): run for engine, runs in engines.items() for task, run in runs.items()}
+def contender(name: str, setting: Setting, task: str) -> Contender | None:
+    """None where the engine cannot do the task on this network."""
+    run = MAKERS[name](setting, task)
+    return None if run is None else Contender(name, OTHER_TASK.get(name, task), run)
+
+
+def float64_reference(s: Setting, task: str) -> Array:
+    """A task by torch or zennit in float64, one sample at a time to bound the memory."""
+    module = torch_module(s.path, np.float64)
+    results = []
+    for i in range(len(s.x)):
+        x, start = (a[i : i + 1].astype(np.float64) for a in (s.x, s.start))
+        if task == "forward":
+            run = forward_of(module, torch.from_numpy(x))
+        elif task == "gradient":
+            run = gradient_of(module, torch.from_numpy(x), torch.from_numpy(start))
+        else:
+            run = zennit_run(module, x, start, task)
+        results.append(run())
+    return np.concatenate(results)

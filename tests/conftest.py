@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-
-def data_folder() -> Path:
-    given = os.environ.get("RELPROP_DATA")
-    return Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
+from networks import data_folder
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ Array = npt.NDArray[Any]
 
 # In the order of the recorded logits.
 PHOTOGRAPHS = ("chelsea", "coffee", "rocket", "bird", "cat", "dragonfly", "parrot", "hot_dog")
+
+
+def data_folder() -> Path:
+    given = os.environ.get("RELPROP_DATA")
+    return Path(given) if given else Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 @dataclass(frozen=True)

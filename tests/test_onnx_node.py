@@ -13,7 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 import relprop as rp
-from conftest import data_folder
+from networks import data_folder
 from relprop import _onnx
 from relprop._core import UnsupportedError
 

@@ -12,12 +12,9 @@
 #include <ctime>
 #include <functional>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "contraction_case.h"
 #include "dispatch.h"
+#include "fma_peak.h"
 
 using namespace relprop;
 using namespace relprop::test;
@@ -37,38 +34,11 @@ double best_time(int repetitions, const std::function<void()>& f) {
   return best;
 }
 
-constexpr int kPeakSteps = 1 << 20, kPeakChains = 12;
-volatile float sink;
-
-#if defined(__x86_64__)
-__attribute__((target("avx512f"))) void fma_chain_avx512() {
-  __m512 sum[kPeakChains], x = _mm512_set1_ps(0.5f);
-  for (__m512& s : sum) s = x;
-  for (int i = 0; i < kPeakSteps; ++i) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kPeakChains; ++k) sum[k] = _mm512_fmadd_ps(sum[k], x, x);
-  }
-  for (const __m512& s : sum) sink = _mm512_cvtss_f32(s);
-}
-__attribute__((target("avx2,fma"))) void fma_chain_avx2() {
-  __m256 sum[kPeakChains], x = _mm256_set1_ps(0.5f);
-  for (__m256& s : sum) s = x;
-  for (int i = 0; i < kPeakSteps; ++i) {
-#pragma GCC unroll 12
-    for (int k = 0; k < kPeakChains; ++k) sum[k] = _mm256_fmadd_ps(sum[k], x, x);
-  }
-  for (const __m256& s : sum) sink = _mm256_cvtss_f32(s);
-}
-#endif
-
 // Peak of the instruction set, GFLOP/s; 0 where nobody wrote the loop.
-double fma_peak([[maybe_unused]] Isa isa) {
-  [[maybe_unused]] const double flops = 2.0 * kPeakSteps * kPeakChains;
-#if defined(__x86_64__)
-  if (isa == Isa::avx512) return flops * 16 / best_time(3, fma_chain_avx512) / 1e9;
-  if (isa == Isa::avx2) return flops * 8 / best_time(3, fma_chain_avx2) / 1e9;
-#endif
-  return 0;
+double fma_peak(Isa isa) {
+  double operations = 0;
+  const double best = best_time(3, [&] { operations = fma_chain(isa); });
+  return operations / best / 1e9;
 }
 
 struct Layer {

@@ -1,0 +1,98 @@
+"""Measures, reports and compares.
+
+python -m benchmarks [PART ...]         measure, all parts or some, and report
+python -m benchmarks report             report what has been measured
+python -m benchmarks compare BASE ...   compare two builds, see compare --help
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+import relprop as rp
+from benchmarks import RESULTS, ROOT, compare, report
+from benchmarks.records import load
+from benchmarks.tables import TABLES
+
+PARTS = sorted(file.stem.removeprefix("bench_") for file in ROOT.glob("benchmarks/bench_*.py"))
+# A full run measures these parts once more with the instruction set of most machines.
+ALSO_AVX2 = ("networks",)
+# Rivals are held to the instruction set where they can be. ONNX Runtime cannot.
+LIMITED = {
+    "avx2": {
+        "RELPROP_ISA": "avx2",
+        "ATEN_CPU_CAPABILITY": "avx2",
+        "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    }
+}
+QUICK = ["--budget=1", "--fast-rivals", "-m", "not full"]
+BRIEF = ["--budget=2", "--fast-rivals"]
+
+
+def measure(part: str, isa: str, options: list[str]) -> int:
+    """Runs one part in a process of its own; its exit status."""
+    file = RESULTS / isa / f"{part}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        *(sys.executable, "-m", "pytest", f"benchmarks/bench_{part}.py", "-p", "no:cacheprovider"),
+        *("--benchmark-json", str(file), "--benchmark-columns=min,median,iqr,rounds"),
+        *("-q", "-W", "default", *options),
+    ]
+    environment = os.environ | LIMITED.get(isa, {"RELPROP_ISA": isa})
+    print(f"== {part}, {isa}", flush=True)
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def show(isa: str) -> None:
+    file = report.write(load(RESULTS / isa), RESULTS / isa)
+    print(f"\n{isa}: what the targets ask for; all tables and plots: {file.relative_to(ROOT)}\n")
+    print(TABLES["targets"](load(RESULTS / isa)))
+
+
+def arguments(given: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join([*PARTS, "report"]))
+    parser.add_argument("--quick", action="store_true", help="few cases, few rounds: 4 minutes")
+    parser.add_argument("--isa", help="instruction set to force, such as avx2")
+    parser.add_argument("--threads", type=int, help="of everyone; default: all cores")
+    parser.add_argument("--docs", action="store_true", help="put the tables into docs/ as well")
+    options = parser.parse_args(given)
+    for part in options.parts:
+        if part not in (*PARTS, "report"):
+            parser.error(f"no part '{part}'; parts: {', '.join([*PARTS, 'report'])}")
+    return options
+
+
+def main() -> int:
+    given = sys.argv[1:]
+    if given[:1] == ["compare"]:
+        return compare.main(given[1:])
+    options = arguments(given)
+    isa = options.isa or rp.info()["isa"]
+    more = [f"--threads={options.threads}"] if options.threads else []
+    runs = []
+    if options.parts != ["report"]:
+        effort = QUICK if options.quick else []
+        runs = [(part, isa, effort) for part in options.parts or PARTS]
+        if not (options.parts or options.quick or options.isa) and isa != "avx2":
+            runs += [(part, "avx2", BRIEF) for part in ALSO_AVX2 if "avx2" in rp.info()["isas"]]
+    failed = [(part, isa) for part, isa, effort in runs if measure(part, isa, [*effort, *more])]
+    for each in dict.fromkeys([isa, *(isa for _, isa, _ in runs)]):
+        show(each)
+    if options.docs:
+        report.update_documents(isa)
+    for part, which in failed:
+        print(f"FAILED: {part}, {which}", file=sys.stderr)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Rivals take turns in one process, so that what disturbs the machine disturbs them alike."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Run = Callable[[], Array]
+
+# A rival may still spin in its thread pool when the next one starts.
+PAUSE = 0.1
+# Calls shorter than this are timed in blocks of about this length.
+BLOCK = 0.004
+SLOW = 5.0
+
+
+@dataclass
+class Contender:
+    """What one engine does; ``task`` says what the result is, for the check."""
+
+    name: str
+    task: str
+    run: Run
+    calls: int = 1  # per turn
+    rounds: int = 1  # in which it takes part
+    seconds: list[float | None] = field(default_factory=list)  # per call, one per round
+
+    def block(self) -> None:
+        for _ in range(self.calls):
+            self.run()
+
+    def settle(self) -> None:
+        """Before a block: caches and clocks as they are in steady use."""
+        time.sleep(PAUSE)
+        if self.calls > 1:
+            self.block()
+
+    def take_turn(self) -> None:
+        self.settle()
+        begin = time.perf_counter()
+        self.block()
+        self.seconds.append((time.perf_counter() - begin) / self.calls)
+
+    def warm_up(self, budget: float, least: int, most: int) -> Array:
+        """One result, untimed. Plans its turns: as many rounds as the budget (s) allows."""
+        begin = time.perf_counter()
+        result = self.run()
+        seconds = time.perf_counter() - begin
+        if seconds < SLOW:  # the first call may have compiled something
+            begin = time.perf_counter()
+            self.run()
+            seconds = time.perf_counter() - begin
+        self.calls = max(1, math.ceil(BLOCK / seconds)) if seconds < BLOCK else 1
+        turn = PAUSE + seconds * self.calls * (2 if self.calls > 1 else 1)
+        self.rounds = min(max(int(budget / turn), least), most)
+        return result
+
+
+class Turns:
+    """One round is a turn of everyone. The subject's are timed by the caller, between before() and
+    after(): first in even rounds, last in odd ones.
+    """
+
+    def __init__(self, subject: Contender, rivals: Sequence[Contender]) -> None:
+        self.subject, self.rivals = subject, rivals
+        self.round = 0
+
+    def before(self) -> None:
+        if self.round % 2:
+            self._rivals(reversed(self.rivals))
+        self.subject.settle()
+
+    def after(self) -> None:
+        if self.round % 2 == 0:
+            self._rivals(self.rivals)
+        self.round += 1
+
+    def _rivals(self, order: Iterable[Contender]) -> None:
+        for rival in order:
+            if self.round < rival.rounds:
+                rival.take_turn()
+            else:
+                rival.seconds.append(None)
