@@ -1,4 +1,4 @@
-"""The network that relprop ships, and digits to try it on. MODEL_CARD.md says what they are."""
+"""What relprop ships, trained on MNIST. MODEL_CARD.md says how, on what, and how good it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from relprop.model import Model, from_onnx
 
-__all__ = ["digits", "sample_digits"]
+__all__ = ["digits", "digits_decoder", "digits_judge", "sample_digits"]
 
 
 @cache
@@ -24,7 +24,38 @@ def digits() -> Model:
     Raises:
         ImportError: the package onnx is not installed (``pip install relprop[onnx]``).
     """
-    return from_onnx((resources.files(__name__) / "digits.onnx").read_bytes())
+    return _model("digits.onnx")
+
+
+@cache
+def digits_judge() -> Model:
+    """A second network for handwritten digits, to judge what was made to please the first.
+
+    It shares nothing with `digits()` but the training digits: other layers, seed and distortions.
+
+    Returns:
+        The model: (N, 1, 28, 28) in [0, 1], white ink on black, to 10 logits. Loaded at the first
+        call; every caller gets the same one.
+
+    Raises:
+        ImportError: the package onnx is not installed (``pip install relprop[onnx]``).
+    """
+    return _model("digits_judge.onnx")
+
+
+@cache
+def digits_decoder() -> Model:
+    """The decoder of a variational autoencoder of handwritten digits: codes to pictures.
+
+    Returns:
+        The model: codes (N, 24), z ~ N(0, I) for digits like those of MNIST, to pictures
+        (N, 1, 28, 28) in [0, 1], white ink on black. Loaded at the first call; every caller gets
+        the same one.
+
+    Raises:
+        ImportError: the package onnx is not installed (``pip install relprop[onnx]``).
+    """
+    return _model("digits_decoder.onnx")
 
 
 def sample_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
@@ -39,3 +70,7 @@ def sample_digits() -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     ):
         image, label = data["image"], data["label"]
     return image[:, None].astype(np.float32) / np.float32(255), label.astype(np.int64)
+
+
+def _model(name: str) -> Model:
+    return from_onnx((resources.files(__name__) / name).read_bytes())
