@@ -174,7 +174,7 @@ class ActivationMaximization:
             "seed": _count(seed, "seed", 0, 2**64),
             "prior": problem.prior,
             "initial": start,
-            "noise": _noise(noise, problem.codes, np.ndim(initial) > 0 if initial is not None else False),
+            "noise": _noise(noise, problem.codes, initial),
             "low": low,
             "high": high,
             "update": _update(update, rate, momentum, decay, decay_steps),
@@ -292,10 +292,12 @@ def _start(initial: object, count: tuple[int, int], shape: tuple[int, ...]) -> F
     return _spread(values, rows, "initial")
 
 
-def _noise(noise: float | None, codes: bool, given: bool) -> float:
+def _noise(noise: float | None, codes: bool, initial: Any) -> float:
     if noise is not None:
         return noise
-    return 1.0 if codes else 0.0 if given else NOISE
+    if initial is not None and np.ndim(initial) > 0:
+        return 0.0
+    return 1.0 if codes else NOISE
 
 
 def _update(
