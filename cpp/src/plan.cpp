@@ -451,6 +451,7 @@ void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) cons
                         layout, memory + layout.total, request.seconds};
     run_forward(run, request.x + at * in);
     if (request.output) write_output(run, request.output + at * out);
+    if (request.start.fill) request.start.fill(at, count);
     for (int target = 0; target < targets; ++target) {
       std::vector<LayerConservation> part;
       run_backward(run, request, at, target, request.conservation ? &part : nullptr);
@@ -464,6 +465,12 @@ const Shape& Plan::output_shape() const noexcept {
   return impl_->nodes[static_cast<std::size_t>(impl_->output)].shape;
 }
 Isa Plan::isa() const noexcept { return impl_->options.isa; }
+int Plan::output_node() const noexcept { return impl_->output; }
+bool Plan::gives_gradient() const noexcept {
+  return impl_->softmax < 0 && std::all_of(
+                                   impl_->steps.begin(), impl_->steps.end(),
+                                   [](const CompiledStep& step) { return step.gradient; });
+}
 
 std::vector<LayerInfo> Plan::layers() const {
   std::vector<LayerInfo> result;

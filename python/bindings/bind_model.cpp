@@ -10,6 +10,7 @@
 #include "arrays.h"
 #include "bindings.h"
 #include "relprop/error.h"
+#include "relprop/maximize.h"
 
 namespace relprop::python {
 namespace {
@@ -226,6 +227,15 @@ std::vector<std::pair<std::string, int>> outputs(const PyModel& self) {
   return self.model.outputs();
 }
 
+int append_model(PyModel& self, const PyModel& tail, int at, int output,
+                 const std::string& prefix) {
+  if (&self == &tail) throw py::value_error("a model cannot be put behind itself");
+  std::shared_lock read(tail.mutex, std::defer_lock);
+  std::unique_lock write(self.mutex, std::defer_lock);
+  std::lock(read, write);
+  return append(self.model, at, tail.model, output, prefix);
+}
+
 void add_output(PyModel& self, std::string name, int node) {
   const std::unique_lock lock(self.mutex);
   self.model.add_output(std::move(name), node);
@@ -320,6 +330,15 @@ void bind_model(py::module_& m) {
           },
           arg("name"), arg("input"))
       .def("add_output", &add_output, arg("name"), arg("node"))
+      .def("append", &append_model, arg("tail"), arg("at"), arg("output"), arg("prefix") = "")
+      .def(
+          "logits_node",
+          [](const PyModel& self, int output) {
+            node_shape(self, output);  // refuses what is no node
+            const std::shared_lock lock(self.mutex);
+            return logits_node(self.model, output);
+          },
+          arg("output"))
       .def(
           "find",
           [](const PyModel& self, const std::string& name) {

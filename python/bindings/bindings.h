@@ -22,5 +22,6 @@ struct PyModel {
 
 void bind_model(pybind11::module_& module);
 void bind_plan(pybind11::module_& module);
+void bind_maximize(pybind11::module_& module);
 
 }  // namespace relprop::python

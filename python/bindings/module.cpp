@@ -57,4 +57,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("build_info", &build_info);
   relprop::python::bind_model(m);
   relprop::python::bind_plan(m);
+  relprop::python::bind_maximize(m);
 }

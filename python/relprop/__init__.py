@@ -8,11 +8,13 @@ Example::
     R = rp.LRP(model, rp.AlphaBeta(2, 1)).attribute(x, target=3)
 """
 
-from relprop import composites, functional, images, plot, zoo
+from relprop import composites, experts, functional, images, objectives, plot, zoo
 from relprop._core import UnsupportedError, __version__
 from relprop._info import info
+from relprop.code_space import CodeSpace
 from relprop.composites import Composite
 from relprop.conservation import Conservation, LayerConservation
+from relprop.maximization import ActivationMaximization, Prototypes
 from relprop.methods import LRP, Gradient, GradientTimesInput, Sensitivity
 from relprop.model import Model, from_onnx, from_torch
 from relprop.rules import (
@@ -30,7 +32,9 @@ from relprop.rules import (
 
 __all__ = [
     "LRP",
+    "ActivationMaximization",
     "AlphaBeta",
+    "CodeSpace",
     "Composite",
     "Conservation",
     "Epsilon",
@@ -42,6 +46,7 @@ __all__ = [
     "Model",
     "Norm",
     "Pass",
+    "Prototypes",
     "Rule",
     "Sensitivity",
     "UnsupportedError",
@@ -50,11 +55,13 @@ __all__ = [
     "ZPlus",
     "__version__",
     "composites",
+    "experts",
     "from_onnx",
     "from_torch",
     "functional",
     "images",
     "info",
+    "objectives",
     "plot",
     "zoo",
 ]

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+DoubleArray = npt.NDArray[np.float64]
 
 __version__: str
 
@@ -110,6 +111,10 @@ class Model:
     def add_softmax(self, name: str, input: int, axis: int) -> int: ...
     def add_identity(self, name: str, input: int) -> int: ...
     def add_output(self, name: str, node: int) -> None: ...
+    def append(self, tail: Model, at: int, output: int, prefix: str = "") -> int:
+        """Puts tail behind node `at`; returns the index that its node `output` has now."""
+    def logits_node(self, output: int) -> int:
+        """The input of the softmax that this node is, or the node itself."""
     def find(self, name: str) -> int: ...
     def shape(self, node: int) -> tuple[int, ...]: ...
     @property
@@ -186,3 +191,84 @@ class Plan:
     def workspace_bytes(self) -> int: ...
     @property
     def weight_bytes(self) -> int: ...
+
+class Prior:
+    """A product of experts for inputs of one shape; arrays are row-major, of that shape."""
+
+    def __init__(self, shape: Sequence[int]) -> None: ...
+    def add_l2(self, lam: float, mean: FloatArray | None = None, weight: float = 1.0) -> None: ...
+    def add_total_variation(
+        self, lam: float, exponent: float = 2.0, weight: float = 1.0
+    ) -> None: ...
+    def add_gaussian(
+        self,
+        mean: FloatArray | None,
+        variance: FloatArray | None = None,
+        covariance: FloatArray | None = None,
+        weight: float = 1.0,
+    ) -> None: ...
+    def add_gaussian_rbm(
+        self,
+        W: FloatArray,
+        visible_bias: FloatArray,
+        hidden_bias: FloatArray,
+        sigma: FloatArray,
+        weight: float = 1.0,
+    ) -> None: ...
+    def add_log_density(
+        self,
+        function: Callable[[FloatArray], tuple[float, FloatArray]],
+        weight: float = 1.0,
+    ) -> None: ...
+    def evaluate(self, x: FloatArray, n_threads: int = 0) -> tuple[DoubleArray, FloatArray]:
+        """x: (n, *shape) -> weighted log p of every expert (n, size), gradient of their sum."""
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> int: ...
+
+class Update:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        rate: float,
+        momentum: float = 0.9,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        decay: float = 1.0,
+        decay_steps: int = 100,
+    ) -> None:
+        """kind: ascent, momentum, adam, normalized."""
+
+class View:
+    def __init__(
+        self, jitter: int = 0, scaling: float = 1.0, blur: float = 0.0, blur_steps: int = 4
+    ) -> None: ...
+
+def maximize(
+    objectives: Sequence[tuple[Plan, str, int]],
+    *,
+    steps: int,
+    restarts: int,
+    seed: int,
+    prior: Prior | None,
+    initial: FloatArray | None,
+    noise: float,
+    low: FloatArray | None,
+    high: FloatArray | None,
+    update: Update,
+    view: View,
+    tolerance: float,
+    patience: int,
+    progress: Callable[[int, int, int, DoubleArray], object] | None,
+    n_threads: int,
+) -> tuple[FloatArray, DoubleArray, IntArray, list[str], list[DoubleArray]]:
+    """The best restart of every objective: x (n, *input_shape), probability, restart, why it
+    stopped, and the history (entries, 1 + experts). Releases the GIL; KeyboardInterrupt ends it.
+
+    objectives: (gradient plan for the layer, log_probability, neuron, channel or layer, index).
+    initial: empty, one x, or one per objective and restart. progress(step, steps, climbing, value
+    of the best restart of each objective) is called before every step.
+    """

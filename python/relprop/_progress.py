@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -15,11 +16,26 @@ def bar(items: Iterable[T], total: int, unit: str) -> Iterable[T]:
     Raises:
         ImportError: the package tqdm is not installed.
     """
+    shown: Iterable[T] = _tqdm()(items, total=total, unit=unit, file=sys.stderr)
+    return shown
+
+
+@contextmanager
+def steps(total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr that is told how far things are.
+
+    Raises:
+        ImportError: the package tqdm is not installed.
+    """
+    with _tqdm()(total=total, unit=unit, file=sys.stderr) as shown:
+        yield lambda done: shown.update(done - shown.n) and None
+
+
+def _tqdm() -> Any:
     try:
         from tqdm import tqdm  # type: ignore[import-untyped,unused-ignore]
     except ImportError as error:
         raise ImportError(
             "a progress bar needs the package tqdm: pip install relprop[progress]"
         ) from error
-    shown: Iterable[T] = tqdm(items, total=total, unit=unit, file=sys.stderr)
-    return shown
+    return tqdm

@@ -194,6 +194,12 @@ class Model:
         shape = network.nodes[0][3]
         return self._plans.get((shape, isa, key), lambda: _compile(network, how))
 
+    def gradient_plan(self, network: Network, node: int) -> _core.Plan:
+        """The network compiled for gradients of one node's value."""
+        key = ("gradient", node, os.environ.get("RELPROP_ISA", ""), network.nodes[0][3])
+        rules = [_core.Rule("gradient")] * len(network.nodes)
+        return self._plans.get(key, lambda: _core.Plan(network.core, rules, output=node))
+
     def _build(self, sample_shape: tuple[int, ...]) -> Network:
         if isinstance(self._source, _core.Model):
             core = self._source

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ struct Start {
   const std::int64_t* targets =
       nullptr;                    // (n, targets_per_sample) flat output indices; -1: arg max
   const float* values = nullptr;  // array: (n, targets_per_sample, output shape)
+  // array: called between the passes, when the outputs of samples [first, first + n) are in
+  // RelevanceRequest::output, to write their values. May be empty.
+  std::function<void(std::int64_t first, std::int64_t n)> fill;
 };
 
 // Relevance is multiplied by values at the node's output. values: (n or 1, node shape) row-major.
@@ -131,6 +135,9 @@ class RELPROP_API Plan {
   const Shape& input_shape() const noexcept;
   const Shape& output_shape() const noexcept;
   Isa isa() const noexcept;
+  int output_node() const noexcept;  // of the model
+  // Made with RuleKind::gradient for every node, and with an output that is no softmax.
+  bool gives_gradient() const noexcept;
   std::vector<LayerInfo> layers() const;
   // Bytes of a workspace for one sample, and of packed weights.
   std::size_t workspace_bytes() const noexcept;
