@@ -8,7 +8,16 @@ Example::
     R = rp.LRP(model, rp.AlphaBeta(2, 1)).attribute(x, target=3)
 """
 
-from relprop import composites, experts, functional, images, objectives, plot, zoo
+from relprop import (
+    composites,
+    evaluate,
+    experts,
+    functional,
+    images,
+    objectives,
+    plot,
+    zoo,
+)
 from relprop._core import UnsupportedError, __version__
 from relprop._info import info
 from relprop.code_space import CodeSpace
@@ -55,6 +64,7 @@ __all__ = [
     "ZPlus",
     "__version__",
     "composites",
+    "evaluate",
     "experts",
     "from_onnx",
     "from_torch",

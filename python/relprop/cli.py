@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import relprop
-from relprop import _commands
+from relprop import _commands, _evaluate
 
 RULES = (
     "a composite such as epsilon_plus_flat, or one rule for all layers: epsilon:0.01, z_plus, "
@@ -67,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_explain(commands.add_parser("explain", help="heatmaps of what counted for a class"))
     _add_predict(commands.add_parser("predict", help="the most probable classes"))
     _add_info(commands.add_parser("info", help="the layers of a model, or this build"))
+    _add_evaluate(commands.add_parser("evaluate", help="how faithful explanations are"))
     return parser
 
 
@@ -117,6 +118,43 @@ def _add_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rule", default=_commands.DEFAULT_RULE, metavar="RULE", help=RULES)
     parser.add_argument("--size", type=_size, metavar="H,W", help="of the input, if it is open")
     parser.set_defaults(run=_commands.info)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    parser.add_argument(
+        "data", type=Path, metavar="DATA", help=".npz with x and perhaps y, or a folder of pictures"
+    )
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=_evaluate.METHODS,
+        metavar="METHOD",
+        help=f"{', '.join(_commands.METHODS)}, or {RULES.split(' (')[0]}",
+    )
+    parser.add_argument("--count", type=int, metavar="N", help="of samples (default: all)")
+    parser.add_argument(
+        "--target",
+        choices=("predicted", "label"),
+        default="predicted",
+        help="the class that is explained and watched (default: predicted)",
+    )
+    parser.add_argument("--fraction", type=float, default=1.0, help="removed in the end")
+    parser.add_argument("--regions", nargs="+", type=int, default=[1], metavar="SIDE")
+    parser.add_argument(
+        "--fills",
+        nargs="+",
+        default=["background"],
+        metavar="FILL",
+        help="background, mean, noise, blur or a number (default: background)",
+    )
+    parser.add_argument("--steps", type=int, default=20, help="points of a curve (default: 20)")
+    parser.add_argument("--score", choices=("output", "probability"), default="output")
+    parser.add_argument("--continuity", action="store_true", help="measure it as well")
+    parser.add_argument("--seed", type=int, default=0, help="of ties, random order and noise")
+    parser.add_argument("-o", "--out", type=Path, metavar="PNG", help="picture of the curves")
+    _add_input(parser)
+    parser.set_defaults(run=_evaluate.run)
 
 
 def _add_model(parser: argparse.ArgumentParser, **options: Any) -> None:
