@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from relprop import _core
 from relprop.rules import (
@@ -107,6 +107,21 @@ class Composite:
         """Equal for equal composites, and never changing."""
         named = tuple(sorted(self.names.items(), key=lambda item: item[0]))
         return (*(getattr(self, f.name) for f in fields(self) if f.name != "names"), named)
+
+
+@dataclass(frozen=True)
+class LayerRules:
+    """A rule for each layer by its exact name; layers without one have the plain gradient.
+
+    What front ends of other libraries make, which know the rule of every module.
+    """
+
+    rules: Mapping[str, Rule] = field(hash=False)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for equal rules, and never changing."""
+        return ("layers", *sorted(self.rules.items(), key=lambda item: item[0]))
 
 
 def check_rule(value: object, what: str) -> None:
@@ -225,14 +240,18 @@ NAMED: dict[str, Callable[[], Composite]] = {
 }
 
 
-def as_composite(rule: Rule | Composite | str) -> Composite:
+@overload
+def as_composite(rule: LayerRules) -> LayerRules: ...
+@overload
+def as_composite(rule: Rule | Composite | str) -> Composite: ...
+def as_composite(rule: Rule | Composite | LayerRules | str) -> Composite | LayerRules:
     """The composite that a rule, a composite or a composite's name stands for.
 
     Raises:
         ValueError: an unknown name, or one whose composite needs arguments.
         TypeError: something else.
     """
-    if isinstance(rule, Composite):
+    if isinstance(rule, Composite | LayerRules):
         return rule
     if not isinstance(rule, str):
         check_rule(rule, "rule")
@@ -261,14 +280,19 @@ class Assignment:
     named: dict[str, list[int]]
 
 
-def assign(composite: Composite, nodes: Sequence[Node], output: int) -> Assignment:
+def assign(composite: Composite | LayerRules, nodes: Sequence[Node], output: int) -> Assignment:
     """The rules of a network whose node `output` is explained.
 
     Raises:
         ValueError: a name that fits no layer, or none that the rule can apply to.
     """
+    if isinstance(composite, LayerRules):
+        given = [composite.rules.get(name) for name, _, _, _ in nodes]
+        return Assignment(_to_core(given, nodes), {})
     used = upstream(nodes, output)
-    chosen: list[Rule] = [_rule_of_kind(composite, op, len(shape)) for _, op, _, shape in nodes]
+    chosen: list[Rule | None] = [
+        _rule_of_kind(composite, op, len(shape)) for _, op, _, shape in nodes
+    ]
     for index, rule in _by_position(composite, nodes, used):
         chosen[index] = rule
     named = _by_name(composite, nodes, used)
@@ -276,11 +300,17 @@ def assign(composite: Composite, nodes: Sequence[Node], output: int) -> Assignme
     for name in sorted(named, key=len):
         for index in named[name]:
             chosen[index] = composite.names[name]
-    rules = [
-        to_core(rule, nodes[inputs[0]][3] if inputs else shape, name)
-        for rule, (name, _, inputs, shape) in zip(chosen, nodes, strict=True)
+    return Assignment(_to_core(chosen, nodes), named)
+
+
+def _to_core(rules: Sequence[Rule | None], nodes: Sequence[Node]) -> list[_core.Rule]:
+    """The engine's rules; None is the plain gradient."""
+    return [
+        _core.Rule("gradient")
+        if rule is None
+        else to_core(rule, nodes[inputs[0]][3] if inputs else shape, name)
+        for rule, (name, _, inputs, shape) in zip(rules, nodes, strict=True)
     ]
-    return Assignment(rules, named)
 
 
 def upstream(nodes: Sequence[Node], output: int) -> list[int]:

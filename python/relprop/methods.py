@@ -11,7 +11,7 @@ from relprop import _core
 from relprop._arrays import Array, FloatArray, Floats, floats
 from relprop._progress import bar
 from relprop._request import Call, Request, request
-from relprop.composites import Composite, as_composite
+from relprop.composites import Composite, LayerRules, as_composite
 from relprop.conservation import Conservation, LayerConservation
 from relprop.model import How, Model, Network
 from relprop.rules import Rule
@@ -93,7 +93,9 @@ class LRP(_Method):
         TypeError, ValueError: no rule, or no composite of this name.
     """
 
-    def __init__(self, model: Model, rule: Rule | Composite | str = "epsilon_alpha2_beta1") -> None:
+    def __init__(
+        self, model: Model, rule: Rule | Composite | LayerRules | str = "epsilon_alpha2_beta1"
+    ) -> None:
         super().__init__(model, as_composite(rule))
 
     def attribute(

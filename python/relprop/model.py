@@ -11,7 +11,15 @@ from relprop import _core
 from relprop._arrays import Array, FloatArray, floats
 from relprop._cache import Cache
 from relprop._summary import summary
-from relprop.composites import Assignment, Composite, Node, as_composite, assign, upstream
+from relprop.composites import (
+    Assignment,
+    Composite,
+    LayerRules,
+    Node,
+    as_composite,
+    assign,
+    upstream,
+)
 from relprop.rules import Rule
 
 if TYPE_CHECKING:
@@ -24,7 +32,7 @@ KEPT_PLANS = 8
 KEPT_SHAPES = 4
 
 # What a plan is for: the output alone, the gradient, or relevance under these rules.
-How = Composite | Literal["forward", "gradient"]
+How = Composite | LayerRules | Literal["forward", "gradient"]
 
 
 class Source(Protocol):
@@ -187,7 +195,7 @@ class Model:
 
     def plan(self, network: Network, how: How) -> _core.Plan:
         """The network compiled for a purpose; the same object for the same one."""
-        key = how.key if isinstance(how, Composite) else how
+        key = how if isinstance(how, str) else how.key
         # The variable may change while a model lives. Asking the engine what it makes of it costs
         # 0.1 ms on a virtual machine, where reading the processor's features is trapped.
         isa = os.environ.get("RELPROP_ISA", "")
