@@ -13,7 +13,10 @@ constexpr std::int64_t kTileFloats = 16384;
 // Less is not worth a region: it costs a few microseconds, milliseconds where the cores are busy.
 constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
 constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16;
-constexpr std::int64_t kNarrowWork = 16;  // a narrow output counts as this many others in a tile
+// So few uses of a weight that reading it is what counts.
+constexpr std::int64_t kFewPixels = 4;
+constexpr std::int64_t kFoldFloats = 65536;  // of a tile's sums by tap, which stay in L2
+constexpr std::int64_t kNarrowWork = 16;     // a narrow output counts as this many others in a tile
 // Points of a list row where the layer has no rows: enough for a tile to be made of a few.
 constexpr std::int64_t kPointRow = 64;
 
@@ -24,8 +27,11 @@ struct Choice {
   const char* reason;
 };
 
-Choice choose_path(const ContractionShape& s, SourceFacts source, const Kernels& kernels) {
+Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
+                   const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
+  if (s.outputs <= kNarrowOutputs && s.taps() > 1 && !has_sum(mode))
+    return {Path::fold, "few outputs of a window"};
   if (s.outputs <= kNarrowOutputs && s.channels >= kNarrowChannels)
     return {Path::narrow, "few outputs of many channels"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
@@ -85,6 +91,7 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   args.y = c.pointwise ? no_taps() : s.y.view();
   args.x = c.pointwise ? no_taps() : s.x.view();
   args.weight = c.skip.data.data() + group * c.skip.group_stride;
+  args.whole = c.skip.whole;
   args.lanes = c.skip.lanes;
   args.sliding = c.sliding.valid;
   args.sliding_offset = c.sliding.offset;
@@ -149,6 +156,80 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
       if (tile.second) tile.second += columns * tile.stride;
       if (tile.sum) tile.sum += columns * tile.stride;
     }
+  });
+}
+
+// Source rows [first, end) that output rows [y0, y1) read.
+struct RowSpan {
+  std::int64_t first, end;
+};
+RowSpan source_rows(const TapTable& y, std::int64_t y0, std::int64_t y1) {
+  const AxisTaps taps = y.view();
+  if (taps.begin[y0] == taps.begin[y1]) return {0, 0};
+  const auto [low, high] =
+      std::minmax_element(taps.source + taps.begin[y0], taps.source + taps.begin[y1]);
+  return {*low, *high + 1};
+}
+
+// Floats of a source pixel's sums by tap.
+std::int64_t fold_stride(const Contraction& c, const Kernels& kernels) {
+  return ceil_div(c.shape.taps() * c.shape.outputs, kernels.vector_width) * kernels.vector_width;
+}
+
+void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels) {
+  const ContractionShape& s = c.shape;
+  c.skip = pack_fold(weight, c.mode, kernels);
+  const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);
+  for (c.fold_rows = s.out_height;; c.fold_rows = ceil_div(c.fold_rows, 2)) {
+    c.fold_source_rows = 0;
+    for (std::int64_t y = 0; y < s.out_height; y += c.fold_rows) {
+      const RowSpan span = source_rows(s.y, y, std::min(y + c.fold_rows, s.out_height));
+      c.fold_source_rows = std::max(c.fold_source_rows, span.end - span.first);
+    }
+    if (c.fold_rows <= 1 || c.fold_source_rows * row <= kFoldFloats) return;
+  }
+}
+
+void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+              std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+              const std::function<void(const ResultTile&, int)>& finish) {
+  const ContractionShape& s = c.shape;
+  const ListShape lists = list_shape(c, n);
+  const std::int64_t tiles = ceil_div(s.out_height, c.fold_rows), stride = fold_stride(c, kernels);
+  const std::int64_t by_tap = c.fold_source_rows * s.source_width * stride;
+  const auto kernel = kernels.skip[static_cast<int>(c.mode)];
+  parallel_for(n_threads, n * s.groups * tiles, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / (s.groups * tiles), group = item / tiles % s.groups;
+    const std::int64_t y0 = item % tiles * c.fold_rows;
+    const std::int64_t y1 = std::min(y0 + c.fold_rows, s.out_height);
+    const RowSpan span = source_rows(s.y, y0, y1);
+    float* mine = scratch + thread * scratch_stride;
+
+    SkipArgs args = skip_args(c, lists, source.lists, image, group);
+    args.kernel_height = args.kernel_width = 1;
+    args.y = args.x = no_taps();
+    args.outputs = args.m1 = s.taps() * s.outputs;
+    args.y0 = span.first;
+    args.y1 = span.end;
+    args.x1 = s.source_width;
+    args.out_stride = stride;
+    args.first = mine;
+    args.second = has_second(c.mode) ? mine + by_tap : nullptr;
+    kernel(args);
+
+    float* first = mine + 2 * by_tap;
+    float* second = has_second(c.mode) ? first + c.fold_rows * s.out_width * s.outputs : nullptr;
+    FoldArgs fold{args.first, span.first, s.source_width, stride, s.outputs, s.kernel_width,
+                  s.y.view(), s.x.view(), s.out_width,    y0,     y1,        first};
+    kernels.fold(fold);
+    if (second) {
+      fold.taps = args.second;
+      fold.out = second;
+      kernels.fold(fold);
+    }
+    finish({image, y0 * s.out_width, (y1 - y0) * s.out_width, group * s.outputs, s.outputs,
+            s.outputs, first, second, nullptr},
+           thread);
   });
 }
 
@@ -255,8 +336,10 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
     args.a = source.a + offset;
     args.b = source.b ? source.b + offset : nullptr;
     args.channels = channels;
+    args.nonnegative = c.nonnegative;
     args.source_width = s.source_width;
     args.kernel_width = s.kernel_width;
+    args.taps = s.taps();
     args.y = s.y.view();
     args.x = s.x.view();
     args.out_width = s.out_width;
@@ -279,6 +362,7 @@ const char* path_name(Path path) {
   switch (path) {
     case Path::skip: return "zero-skipping";
     case Path::partition: return "sign-partitioned";
+    case Path::fold: return "zero-skipping by tap";
     case Path::narrow: return "dot-product";
     case Path::depthwise: return "depthwise";
   }
@@ -310,18 +394,20 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.mode = mode;
   c.nonnegative = source.nonnegative;
   c.pointwise = c.shape.pointwise();
-  const Choice choice = choose_path(c.shape, source, kernels);
+  const Choice choice = choose_path(c.shape, mode, source, kernels);
   c.path = choice.path;
   c.reason = choice.reason;
   switch (c.path) {
     case Path::skip:
       if (!c.pointwise) c.sliding = sliding_columns(c.shape.x, c.shape.kernel_width);
-      c.skip = pack_skip(weight, mode, c.shape.kernel_width, c.sliding, kernels);
+      c.skip = pack_skip(weight, mode, c.shape.out_pixels() < kFewPixels, c.shape.kernel_width,
+                         c.sliding, kernels);
       if (c.sliding.valid) c.shape.x = in_sliding_order(c.shape.x, c.sliding);
       break;
+    case Path::fold: make_fold(c, weight, kernels); break;
     case Path::partition: c.partition = pack_partition(weight, mode); break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
-    case Path::depthwise: c.depthwise = pack_depthwise(weight); break;
+    case Path::depthwise: c.depthwise = pack_depthwise(weight, mode, kernels.vector_width); break;
   }
   return c;
 }
@@ -374,6 +460,9 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
     case Path::partition:
       return partition_scratch(s.outputs, kernels.panel_lanes) +
              3 * kernels.panel_lanes * s.outputs;
+    case Path::fold:
+      return 2 * (c.fold_source_rows * s.source_width * fold_stride(c, kernels) +
+                  c.fold_rows * s.out_width * s.outputs);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:
       return 3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels();
@@ -394,6 +483,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
   switch (c.path) {
     case Path::skip:
       return run_skip(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::fold:
+      return run_fold(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::partition:
       return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::narrow:

@@ -12,10 +12,13 @@ namespace relprop {
 enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
+  fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel
 };
 const char* path_name(Path path);
+// Whether the source comes as lists of its non-zero values.
+constexpr bool reads_lists(Path path) { return path == Path::skip || path == Path::fold; }
 
 // What is known of the source when the plan is made; decides the path.
 struct SourceFacts {
@@ -48,7 +51,9 @@ struct Contraction {
   bool nonnegative = false;
   bool pointwise = false;
   SlidingColumns sliding;
-  SkipWeights skip;
+  SkipWeights skip;            // fold: of a pointwise product onto (tap, output)
+  std::int64_t fold_rows = 0;  // rows of a tile, and how many source rows it reads at most
+  std::int64_t fold_source_rows = 0;
   PartitionWeights partition;
   AlignedFloats narrow, depthwise;
 
@@ -68,7 +73,7 @@ struct ResultTile {
   float* sum;
 };
 
-// Lists of the non-zero sources of n samples, for the skip path (see ListArgs). A list row is a row
+// Lists of the non-zero sources of n samples (see ListArgs). A list row is a row
 // of source pixels; pointwise layers have no rows, and take any run of points.
 struct ListShape {
   std::int64_t rows, width;
@@ -89,7 +94,7 @@ int list_kinds(const Contraction& c);
 // Per-thread scratch that run_contraction needs.
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels);
 
-// The source of a contraction, for n samples: lists for Path::skip, dense arrays otherwise.
+// The source of a contraction, for n samples: lists if reads_lists(path), dense arrays otherwise.
 struct ContractionSource {
   ListBuffers lists;
   const float* a = nullptr;

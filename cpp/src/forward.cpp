@@ -139,7 +139,7 @@ void run_product(const Execution& run, const CompiledStep& step, const Contracti
   const float* x = run.value(step.step.inputs[0]);
   ContractionSource source;
   source.a = x;
-  if (product.path == Path::skip) {
+  if (reads_lists(product.path)) {
     source.lists = list_buffers(product, run.n, run.buffer(step.forward_scratch));
     make_lists(run, product, x, source.lists);
   }

@@ -77,10 +77,11 @@ AlignedFloats& AlignedFloats::operator=(AlignedFloats&& other) noexcept {
   return *this;
 }
 
-SkipWeights pack_skip(const WeightView& w, Mode mode, std::int64_t kernel_width,
+SkipWeights pack_skip(const WeightView& w, Mode mode, bool whole, std::int64_t kernel_width,
                       const SlidingColumns& sliding, const Kernels& kernels) {
   SkipWeights packed;
-  const std::int64_t halves = weight_halves(mode);
+  const std::int64_t halves = whole ? 1 : weight_halves(mode);
+  packed.whole = whole;
   packed.lanes = skip_lanes(kernels, mode, sliding.valid);
   const auto width_at = [&](std::int64_t m0) {
     return block_width(w.outputs, m0, packed.lanes, kernels.vector_width);
@@ -107,6 +108,19 @@ SkipWeights pack_skip(const WeightView& w, Mode mode, std::int64_t kernel_width,
   return packed;
 }
 
+SkipWeights pack_fold(const WeightView& w, Mode mode, const Kernels& kernels) {
+  std::vector<float> values;
+  values.reserve(static_cast<std::size_t>(w.groups * w.taps * w.outputs * w.channels));
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t t = 0; t < w.taps; ++t)
+      for (std::int64_t m = 0; m < w.outputs; ++m)
+        for (std::int64_t k = 0; k < w.channels; ++k) values.push_back(w.at(g, m, k, t));
+  const std::int64_t outputs = w.taps * w.outputs;
+  return pack_skip(
+      {values.data(), w.groups, outputs, w.channels, 1, outputs * w.channels, w.channels, 1, 1},
+      mode, false, 1, SlidingColumns{}, kernels);
+}
+
 AlignedFloats pack_narrow(const WeightView& w) {
   AlignedFloats packed(w.groups * w.taps * w.outputs * w.channels);
   float* to = packed.data();
@@ -130,11 +144,17 @@ PartitionWeights pack_partition(const WeightView& w, Mode mode) {
   return packed;
 }
 
-AlignedFloats pack_depthwise(const WeightView& w) {
-  AlignedFloats packed(w.groups * w.taps);
-  for (std::int64_t t = 0; t < w.taps; ++t)
-    for (std::int64_t g = 0; g < w.groups; ++g)
-      packed.data()[t * w.groups + g] = without_negative_zero(w.at(g, 0, 0, t));
+AlignedFloats pack_depthwise(const WeightView& w, Mode mode, int vector_width) {
+  const std::int64_t width = vector_width, halves = weight_halves(mode);
+  const std::int64_t blocks = (w.groups + width - 1) / width;
+  AlignedFloats packed(blocks * width * w.taps * halves);
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t t = 0; t < w.taps; ++t) {
+      const float v = without_negative_zero(w.at(g, 0, 0, t));
+      float* to = packed.data() + (g / width * w.taps + t) * halves * width + g % width;
+      to[0] = halves == 1 ? v : std::max(v, 0.0f);
+      if (halves == 2) to[width] = std::min(v, 0.0f);
+    }
   return packed;
 }
 

@@ -43,16 +43,20 @@ class AlignedFloats {
 // Zero-skipping: [group][output block][channel block][kernel row][channel in block][kernel column]
 // [half][lane]. Output blocks are `lanes` wide, the last one (outputs - m0) rounded up to the
 // vector width, lanes beyond the outputs hold zero; channel blocks are kListBlock, the last one
-// shorter. Halves: max(w, 0) and min(w, 0), or w alone (weight_halves). So the block that starts at
-// output m0 begins at m0 * channels * taps * halves (m0 is a multiple of lanes). The columns of a
-// sliding kernel are in the order in which they slide.
+// shorter. Halves: max(w, 0) and min(w, 0), or w alone (weight_halves, whole). So the block that
+// starts at output m0 begins at m0 * channels * taps * halves (m0 is a multiple of lanes). The
+// columns of a sliding kernel are in the order in which they slide.
 struct SkipWeights {
   AlignedFloats data;
   std::int64_t group_stride = 0;
   std::int64_t lanes = 0;
+  bool whole = false;
 };
-SkipWeights pack_skip(const WeightView& w, Mode mode, std::int64_t kernel_width,
+SkipWeights pack_skip(const WeightView& w, Mode mode, bool whole, std::int64_t kernel_width,
                       const SlidingColumns& sliding, const Kernels& kernels);
+
+// The weights of a pointwise product onto (tap, output), packed as above.
+SkipWeights pack_fold(const WeightView& w, Mode mode, const Kernels& kernels);
 
 // Narrow: (groups, taps, outputs, channels).
 AlignedFloats pack_narrow(const WeightView& w);
@@ -68,7 +72,8 @@ struct PartitionWeights {
 };
 PartitionWeights pack_partition(const WeightView& w, Mode mode);
 
-// Depthwise (outputs = channels = 1 per group): (taps, groups).
-AlignedFloats pack_depthwise(const WeightView& w);
+// Depthwise (outputs = channels = 1 per group): [block of vector_width channels][tap][half][lane];
+// lanes beyond the channels hold zero, halves as above.
+AlignedFloats pack_depthwise(const WeightView& w, Mode mode, int vector_width);
 
 }  // namespace relprop

@@ -288,7 +288,7 @@ class Compiler {
   }
 
   static std::int64_t source_floats(const Contraction& c) {
-    if (c.path == Path::skip) return list_floats(c);
+    if (reads_lists(c.path)) return list_floats(c);
     return (reads_b(c.mode) ? 2 : 1) * c.shape.source_pixels() * c.shape.source_channels();
   }
 
@@ -296,7 +296,7 @@ class Compiler {
     const Linear& layer = *s.linear;
     std::int64_t lists = 0;
     for (const Contraction* c : {&layer.forward, layer.plain.get()})
-      if (c && c->path == Path::skip) lists = std::max(lists, source_floats(*c));
+      if (c && reads_lists(c->path)) lists = std::max(lists, source_floats(*c));
     if (lists > 0) s.forward_scratch = buffer(lists, forward, forward, false);
     if (forward_only()) return;
     if (layer.traits->keep_z) s.z = buffer(s.step.size, forward, backward, true);

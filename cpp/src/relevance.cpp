@@ -335,7 +335,7 @@ class Backward {
     const float* r = relevance(i);
     float* memory = run_.buffer(step.backward_scratch);
     ContractionSource source;
-    if (c.path != Path::skip) {
+    if (!reads_lists(c.path)) {
       float* plus = memory;
       float* minus = pair ? memory + run_.n * pixels * channels : nullptr;
       for_point_blocks(pixels, channels, [&](std::int64_t point, std::int64_t count, int) {

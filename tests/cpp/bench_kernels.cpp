@@ -69,7 +69,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   std::vector<std::uint8_t> index(c.a.size());
   const SlidingColumns sliding = sliding_columns(c.x, s.kernel);
   const TapTable x = in_sliding_order(c.x, sliding);
-  const SkipWeights packed = pack_skip(c.view(), c.mode, s.kernel, sliding, kernels);
+  const SkipWeights packed = pack_skip(c.view(), c.mode, false, s.kernel, sliding, kernels);
   SkipArgs args{};
   args.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
   args.row_begins = blocks * (s.width * args.kinds + 1);

@@ -235,12 +235,12 @@ Sums by_definition(const Case& c) {
   return sums;
 }
 
-Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole) {
   const Geometry& s = c.shape;
   const Lists lists = make_lists(c, kernels);
   const SlidingColumns sliding = s.pointwise ? SlidingColumns{} : sliding_columns(c.x, s.kernel);
   const TapTable x = sliding.valid ? in_sliding_order(c.x, sliding) : c.x;
-  const SkipWeights packed = pack_skip(c.view(), c.mode, s.kernel, sliding, kernels);
+  const SkipWeights packed = pack_skip(c.view(), c.mode, whole, s.kernel, sliding, kernels);
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t rows = tile.rows ? tile.rows : c.out_height;
   const std::int64_t columns = tile.columns ? tile.columns : c.out_width;
@@ -250,6 +250,7 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile) {
   args.row_entries = s.width * c.sources();
   args.row_begins = lists.row_begins;
   args.kinds = lists.kinds;
+  args.whole = whole;
   args.lanes = packed.lanes;
   args.sliding = sliding.valid;
   args.sliding_offset = sliding.offset;
@@ -319,6 +320,55 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
   return sums;
 }
 
+// Not for split_product, whose third sum is not folded.
+Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
+  const Geometry& s = c.shape;
+  const Lists lists = make_lists(c, kernels);
+  const SkipWeights packed = pack_fold(c.view(), c.mode, kernels);
+  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+  const std::int64_t step = rows ? rows : c.out_height, lanes = c.taps() * s.outputs;
+  Sums sums = empty_sums(c);
+  SkipArgs args{};
+  args.row_entries = s.width * c.sources();
+  args.row_begins = lists.row_begins;
+  args.kinds = lists.kinds;
+  args.lanes = packed.lanes;
+  args.channels = s.channels;
+  args.source_width = args.x1 = s.width;
+  args.kernel_height = args.kernel_width = 1;
+  args.y1 = s.height;
+  args.outputs = args.m1 = lanes;
+  args.out_stride =
+      (lanes + kernels.vector_width - 1) / kernels.vector_width * kernels.vector_width;
+  for (std::int64_t g = 0; g < s.groups; ++g) {
+    const std::int64_t first = s.width * g * s.channels;
+    args.value = lists.value.data() + (reads_b(c.mode) ? 2 * first : first);
+    args.index = lists.index.data() + first;
+    args.begin = lists.begin.data() + g * blocks * (s.width * lists.kinds + 1);
+    args.weight = packed.data.data() + g * packed.group_stride;
+    Results by_tap(s.height * s.width * args.out_stride);
+    args.first = by_tap.first.get();
+    args.second = has_second(c.mode) ? by_tap.second.get() : nullptr;
+    kernels.skip[static_cast<int>(c.mode)](args);
+    for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
+      const std::int64_t y1 = std::min(y0 + step, c.out_height), pixels = (y1 - y0) * c.out_width;
+      Results results(pixels * s.outputs);
+      FoldArgs fold{args.first,  0,        s.width,    args.out_stride,
+                    s.outputs,   s.kernel, c.y.view(), c.x.view(),
+                    c.out_width, y0,       y1,         results.first.get()};
+      kernels.fold(fold);
+      fold.taps = args.second;
+      fold.out = results.second.get();
+      if (has_second(c.mode)) kernels.fold(fold);
+      const Sums tile = results.take();
+      for (std::int64_t i = 0; i < pixels; ++i)
+        copy_sums(c.mode, tile, i * s.outputs, s.outputs, sums,
+                  (y0 * c.out_width + i) * c.results() + g * s.outputs);
+    }
+  }
+  return sums;
+}
+
 Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Geometry& s = c.shape;
   const AlignedFloats packed = pack_narrow(c.view());
@@ -355,7 +405,7 @@ Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows) {
 }
 
 Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
-  const AlignedFloats packed = pack_depthwise(c.view());
+  const AlignedFloats packed = pack_depthwise(c.view(), c.mode, kernels.vector_width);
   const std::vector<float> weight(packed.data(), packed.data() + packed.size());
   const std::int64_t step = rows ? rows : c.out_height, row = c.out_width * c.results();
   Sums sums = empty_sums(c);
@@ -364,6 +414,8 @@ Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
     args.a = c.a.data();
     args.b = c.b.empty() ? nullptr : c.b.data();
     args.channels = c.results();
+    args.nonnegative = c.fill.nonnegative;
+    args.taps = c.taps();
     args.source_width = c.shape.width;
     args.kernel_width = c.shape.kernel;
     args.y = c.y.view();

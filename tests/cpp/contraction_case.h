@@ -74,10 +74,12 @@ struct Tile {
 
 Sums by_definition(const Case& c);
 // Results in (pixels, groups * outputs). Checks that nothing is written outside of them.
-Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {});
+// whole: weights are packed without splitting them.
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {}, bool whole = false);
 // step: output pixels per call, 0: Kernels::panel_lanes.
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0);
 // rows: output rows per call, 0: all.
+Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 // groups are the channels; shape.channels = shape.outputs = 1.
 Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows = 0);

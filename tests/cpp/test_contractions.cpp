@@ -16,7 +16,9 @@ namespace {
 using Run = Sums (*)(const Case&, const Kernels&);
 
 Sums run_skip(const Case& c, const Kernels& kernels) { return by_skip(c, kernels); }
+Sums run_skip_whole(const Case& c, const Kernels& kernels) { return by_skip(c, kernels, {}, true); }
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
+Sums run_fold(const Case& c, const Kernels& kernels) { return by_fold(c, kernels); }
 Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
 Sums run_depthwise(const Case& c, const Kernels& kernels) { return by_depthwise(c, kernels); }
 
@@ -41,7 +43,9 @@ void check_case(const Case& c) {
       continue;
     }
     check_run(c, wanted, kernels, "skip", run_skip);
+    check_run(c, wanted, kernels, "skip, whole weights", run_skip_whole);
     check_run(c, wanted, kernels, "narrow", run_narrow);
+    if (!has_sum(c.mode) && !c.shape.pointwise) check_run(c, wanted, kernels, "fold", run_fold);
     check_run(c, wanted, kernels, "partition", run_partition);
   }
 }
@@ -126,6 +130,7 @@ void test_tiling(const Kernels& kernels) {
                                  Tile{3, 2, 2 * block}, Tile{0, 7, 0}})
           CHECK(same(by_skip(c, kernels, tile), whole));
         CHECK(same(by_narrow(c, kernels, 2), by_narrow(c, kernels)));
+        if (!has_sum(mode)) CHECK(same(by_fold(c, kernels, 2), by_fold(c, kernels)));
         const Sums panels = by_partition(c, kernels);
         for (std::int64_t step : {1, 3, 16})
           if (step <= kernels.panel_lanes) CHECK(same(by_partition(c, kernels, step), panels));

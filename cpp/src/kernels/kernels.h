@@ -38,7 +38,7 @@ constexpr bool has_second(Mode mode) {
 }
 constexpr bool has_sum(Mode mode) { return mode == Mode::split_product; }
 constexpr bool reads_b(Mode mode) { return mode == Mode::blend || mode == Mode::blend_both; }
-// Packed weights of the zero-skipping product: w alone, or max(w, 0) and min(w, 0).
+// Packed weights of the zero-skipping and depthwise products: w alone, or max(w, 0) and min(w, 0).
 constexpr int weight_halves(Mode mode) { return mode == Mode::plain ? 1 : 2; }
 
 // Channels per list block: a block of weights (3 taps of one row x 32 x two halves x 32 lanes)
@@ -85,6 +85,7 @@ struct SkipArgs {
   std::int64_t sliding_offset;
   std::int64_t y0, y1, x0, x1;
   const float* weight;   // packed: see pack_skip in src/pack.h; at output channel 0 of the group
+  bool whole;            // weights are packed as w even where the mode has two halves
   std::int64_t lanes;    // outputs per block of the packed weights, at most lane_block
   std::int64_t outputs;  // output channels of the group
   std::int64_t m0, m1;   // output channels to compute: multiples of lanes, or all
@@ -95,6 +96,18 @@ struct SkipArgs {
   float* second;  // has_second(mode); may be null
   float* sum;     // split_product: first + second; may be null
   std::int64_t out_stride;
+};
+
+// Sums over taps, behind a pointwise product whose outputs are (tap, output) pairs. Output pixel
+// (y, x), rows [y0, y1): out[((y - y0) * out_width + x) * outputs + m] = sum over its taps t of
+//   taps[((source y - row0) * source_width + source x) * stride + t * outputs + m]
+struct FoldArgs {
+  const float* taps;  // of one sample and one group, from source row row0
+  std::int64_t row0, source_width, stride;
+  std::int64_t outputs, kernel_width;
+  AxisTaps y, x;
+  std::int64_t out_width, y0, y1;
+  float* out;
 };
 
 // Contraction onto few output channels of one sample and one group, lanes over source channels: a
@@ -161,12 +174,13 @@ struct DepthwiseArgs {
   const float* a;  // one sample, (pixels, channels)
   const float* b;
   std::int64_t channels;
+  bool nonnegative;  // split_product: a >= 0 everywhere
   std::int64_t source_width;
-  std::int64_t kernel_width;
+  std::int64_t kernel_width, taps;
   AxisTaps y, x;
   std::int64_t out_width;
   std::int64_t y0, y1;  // rows to compute; first[((y - y0) * out_width + x) * channels + c]
-  const float* weight;  // (taps, channels)
+  const float* weight;  // packed: see pack_depthwise in src/pack.h
   float* first;
   float* second;
   float* sum;  // as in SkipArgs
@@ -299,6 +313,7 @@ struct Kernels {
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
+  void (*fold)(const FoldArgs&) noexcept;
   void (*narrow[kModes])(const NarrowArgs&) noexcept;
   void (*partition[kModes])(const PartitionArgs&) noexcept;
   void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;

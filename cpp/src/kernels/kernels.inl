@@ -32,6 +32,7 @@ RELPROP_INLINE void unrolled(const F& f) {
 #include "skip.inl"
 #include "partition.inl"
 #include "elementwise.inl"
+#include "fold.inl"
 #include "depthwise.inl"
 #include "narrow.inl"
 #include "pool.inl"
@@ -51,6 +52,7 @@ extern const Kernels kernels = {
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
+    fold,
     {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,

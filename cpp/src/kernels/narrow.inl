@@ -2,6 +2,25 @@
 // over source channels, and every output is a dot product. The zero-skipping product would fill
 // three lanes of sixteen there.
 
+// The terms w a of lanes that do not share a source value.
+template <Mode kMode>
+RELPROP_INLINE void accumulate_lanes(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& sum) {
+  if constexpr (kMode == Mode::split_product) {
+    const Vec product = w * a;
+    p = p + positive_bits(product);
+    m = m + negative_bits(product);
+    sum = sum + product;
+  } else if constexpr (reads_b(kMode)) {
+    p = fma(w, by_sign_bit(w, a, b), p);
+    if constexpr (kMode == Mode::blend_both) m = fma(w, by_sign_bit(w, b, a), m);
+  } else if constexpr (kMode == Mode::split_weight) {
+    p = fma(positive_bits(w), a, p);
+    m = fma(negative_bits(w), a, m);
+  } else {
+    p = fma(w, a, p);
+  }
+}
+
 template <Mode kMode, int kOutputs>
 inline void narrow_pixel(const NarrowArgs& args, std::int64_t y, std::int64_t x, std::int64_t m0,
                          std::int64_t at) {

@@ -89,8 +89,9 @@ float skip_weight(const SkipArgs& args, Int m, Int t, Int k) {
   const Int k0 = k / kListBlock * kListBlock;
   const Int depth = args.channels - k0 < kListBlock ? args.channels - k0 : kListBlock;
   const Int row = (k0 * taps + (t / width * depth + k - k0) * width + t % width) * lanes;
-  const float* w = args.weight + (m0 * args.channels * taps + row) * weight_halves(kMode) + m - m0;
-  return weight_halves(kMode) == 1 ? w[0] : w[0] + w[lanes];
+  const Int halves = args.whole ? 1 : weight_halves(kMode);
+  const float* w = args.weight + (m0 * args.channels * taps + row) * halves + m - m0;
+  return halves == 1 ? w[0] : w[0] + w[lanes];
 }
 
 template <Mode kMode>
@@ -128,6 +129,20 @@ void skip(const SkipArgs& args) noexcept {
         args.first[at] = static_cast<float>(sums.first);
         if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
         if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
+      }
+}
+
+void fold(const FoldArgs& args) noexcept {
+  for (Int y = args.y0; y < args.y1; ++y)
+    for (Int x = 0; x < args.out_width; ++x)
+      for (Int m = 0; m < args.outputs; ++m) {
+        double sum = 0;
+        for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x,
+                 [&](Int t, Int source) {
+                   sum += args.taps[(source - args.row0 * args.source_width) * args.stride +
+                                    t * args.outputs + m];
+                 });
+        args.out[((y - args.y0) * args.out_width + x) * args.outputs + m] = static_cast<float>(sum);
       }
 }
 
@@ -198,6 +213,14 @@ void partition(const PartitionArgs& args) noexcept {
     }
 }
 
+// Packed weight of channel c, tap t: see pack_depthwise.
+template <Mode kMode>
+float depthwise_weight(const DepthwiseArgs& args, Int t, Int c) {
+  const Int halves = weight_halves(kMode), block = c / kVectorWidth;
+  const float* w = args.weight + (block * args.taps + t) * halves * kVectorWidth + c % kVectorWidth;
+  return halves == 1 ? w[0] : w[0] + w[kVectorWidth];
+}
+
 template <Mode kMode>
 void depthwise(const DepthwiseArgs& args) noexcept {
   for (Int y = args.y0; y < args.y1; ++y)
@@ -207,7 +230,7 @@ void depthwise(const DepthwiseArgs& args) noexcept {
         for_taps(args.y, args.x, args.kernel_width, args.source_width, y, x,
                  [&](Int t, Int source) {
                    const Int at = source * args.channels + c;
-                   add_term(sums, kMode, args.weight[t * args.channels + c], args.a[at],
+                   add_term(sums, kMode, depthwise_weight<kMode>(args, t, c), args.a[at],
                             reads_b(kMode) ? args.b[at] : 0);
                  });
         const Int at = ((y - args.y0) * args.out_width + x) * args.channels + c;
@@ -394,6 +417,7 @@ const Kernels kernels = {
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
+    fold,
     {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,

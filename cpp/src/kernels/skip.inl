@@ -6,7 +6,9 @@
 // Weights that meet two sums are stored as max(w, 0) and min(w, 0), side by side, and both halves
 // are memory operands of multiply-adds. Splitting w in registers takes a minimum and an exclusive
 // or, which processors with two 512-bit ports take from the multiply-adds: the split product of
-// VGG-16's layers takes 1.7 times longer that way on an Emerald Rapids Xeon.
+// VGG-16's layers takes 1.7 times longer that way on an Emerald Rapids Xeon. Only where every
+// weight is read once, in dense layers, memory is what counts and weights are stored whole
+// (SkipArgs::whole).
 //
 // An output's terms are added in the order (channel block, kernel row, kernel column, entry). It
 // does not depend on how a call cuts rows, columns or outputs.
@@ -35,14 +37,16 @@ RELPROP_INLINE void copy(const PixelSums<kMode, kVectors>& from, PixelSums<kMode
 }
 
 // Adds one entry through one tap. kNegative: a < 0 (split_product), where max(w, 0) a <= 0.
-template <Mode kMode, bool kNegative, int kVectors>
+template <Mode kMode, bool kNegative, bool kWhole, int kVectors>
 RELPROP_INLINE void add_tap(const float* weight, Vec a, Vec b, PixelSums<kMode, kVectors>& s) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-    const Vec plus = Vec::load(weight + q * Vec::kWidth);
+    const Vec w = Vec::load(weight + q * Vec::kWidth);
     if constexpr (weight_halves(kMode) == 1) {
-      s.first[q] = fma(plus, a, s.first[q]);
+      s.first[q] = fma(w, a, s.first[q]);
     } else {
-      const Vec minus = Vec::load(weight + (kVectors + q) * Vec::kWidth);
+      const Vec plus = kWhole ? positive_bits(w) : w;
+      const Vec minus =
+          kWhole ? negative_bits(w) : Vec::load(weight + (kVectors + q) * Vec::kWidth);
       s.first[q] = fma(kNegative ? minus : plus, a, s.first[q]);
       s.second[q] = fma(kNegative ? plus : minus, kMode == Mode::blend_both ? a : b, s.second[q]);
       if constexpr (kMode == Mode::blend_both) {
@@ -104,14 +108,15 @@ struct RowLists {
 
 // One block of packed weights of kVectors vectors: the outputs [m0, m0 + kVectors * kWidth) of a
 // call. Results are written in whole vectors.
-template <Mode kMode, int kVectors>
+template <Mode kMode, bool kWhole, int kVectors>
 struct SkipBlock {
   using Sums = PixelSums<kMode, kVectors>;
+  static constexpr int kHalves = kWhole ? 1 : weight_halves(kMode);
   // Floats of one source channel's weights for one tap.
-  static constexpr int kTap = weight_halves(kMode) * kVectors * Vec::kWidth;
+  static constexpr int kTap = kHalves * kVectors * Vec::kWidth;
   // Three pixels' sums and a broadcast value or two have to fit in registers.
   static constexpr bool kSlides =
-      3 * kVectors * weight_halves(kMode) + (reads_b(kMode) ? 2 : 1) < kRegisters;
+      !kWhole && 3 * kVectors * weight_halves(kMode) + (reads_b(kMode) ? 2 : 1) < kRegisters;
 
   const SkipArgs& args;
   std::int64_t m0;
@@ -122,8 +127,7 @@ struct SkipBlock {
     const std::int64_t depth = rest < kListBlock ? rest : kListBlock;
     const std::int64_t rows = k * kListBlock * args.kernel_height + ky * depth;
     const std::int64_t taps = args.kernel_height * args.kernel_width;
-    return args.weight + m0 * args.channels * taps * weight_halves(kMode) +
-           rows * args.kernel_width * kTap;
+    return args.weight + m0 * args.channels * taps * kHalves + rows * args.kernel_width * kTap;
   }
 
   RELPROP_INLINE RowLists lists(std::int64_t row, std::int64_t k) const {
@@ -149,8 +153,9 @@ struct SkipBlock {
       const float* at = w + lists.index[i] * static_cast<std::int64_t>(stride);
       const float* value = lists.value + (reads_b(kMode) ? 2 * i : i);
       const Vec a = Vec::broadcast(value[0]), b = reads_b(kMode) ? Vec::broadcast(value[1]) : a;
-      unrolled<kTaps>(
-          [&](auto t) RELPROP_INLINED { add_tap<kMode, kNegative>(at + t * kTap, a, b, sums[t]); });
+      unrolled<kTaps>([&](auto t) RELPROP_INLINED {
+        add_tap<kMode, kNegative, kWhole>(at + t * kTap, a, b, sums[t]);
+      });
     }
   }
 
@@ -270,17 +275,23 @@ struct SkipBlock {
   }
 };
 
-template <Mode kMode>
-void skip(const SkipArgs& args) noexcept {
+template <Mode kMode, bool kWhole>
+inline void skip_blocks(const SkipArgs& args) {
   for (std::int64_t m0 = args.m0; m0 < args.m1; m0 += args.lanes) {
     const std::int64_t rest = args.m1 - m0, outputs = rest < args.lanes ? rest : args.lanes;
     switch ((outputs + Vec::kWidth - 1) / Vec::kWidth) {
-      case 1: SkipBlock<kMode, 1>{args, m0}.run(); break;
-      case 2: SkipBlock<kMode, 2>{args, m0}.run(); break;
-      case 3: SkipBlock<kMode, 3>{args, m0}.run(); break;
-      default: SkipBlock<kMode, 4>{args, m0}.run(); break;
+      case 1: SkipBlock<kMode, kWhole, 1>{args, m0}.run(); break;
+      case 2: SkipBlock<kMode, kWhole, 2>{args, m0}.run(); break;
+      case 3: SkipBlock<kMode, kWhole, 3>{args, m0}.run(); break;
+      default: SkipBlock<kMode, kWhole, 4>{args, m0}.run(); break;
     }
   }
+}
+
+template <Mode kMode>
+void skip(const SkipArgs& args) noexcept {
+  if (weight_halves(kMode) == 2 && args.whole) return skip_blocks<kMode, true>(args);
+  skip_blocks<kMode, false>(args);
 }
 constexpr std::int64_t kLaneBlock = kBlockVectors * Vec::kWidth;
 constexpr std::int64_t kSlidingLanes = kSlidingVectors * Vec::kWidth;
