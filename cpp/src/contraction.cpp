@@ -1,6 +1,7 @@
 #include "contraction.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 #include "parallel.h"
@@ -171,6 +172,17 @@ RowSpan source_rows(const TapTable& y, std::int64_t y0, std::int64_t y1) {
   return {*low, *high + 1};
 }
 
+std::int64_t fold_width(const Contraction& c, const Kernels& kernels) {
+  return fold_plane_width(c.shape.source_width, c.shape.out_width, c.fold_margin,
+                          kernels.vector_width);
+}
+
+// Floats of a tile's planes, none where there are no shifts.
+std::int64_t fold_planes(const Contraction& c, const Kernels& kernels) {
+  if (c.fold_shift.empty()) return 0;
+  return c.fold_source_rows * c.shape.taps() * c.shape.outputs * fold_width(c, kernels);
+}
+
 // Floats of a source pixel's sums by tap.
 std::int64_t fold_stride(const Contraction& c, const Kernels& kernels) {
   return ceil_div(c.shape.taps() * c.shape.outputs, kernels.vector_width) * kernels.vector_width;
@@ -179,6 +191,9 @@ std::int64_t fold_stride(const Contraction& c, const Kernels& kernels) {
 void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   c.skip = pack_fold(weight, c.mode, kernels);
+  c.fold_shift = tap_shifts(s.x, s.kernel_width);
+  for (std::int32_t shift : c.fold_shift)
+    c.fold_margin = std::max<std::int64_t>(c.fold_margin, std::abs(shift));
   const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);
   for (c.fold_rows = s.out_height;; c.fold_rows = ceil_div(c.fold_rows, 2)) {
     c.fold_source_rows = 0;
@@ -219,8 +234,25 @@ void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSou
 
     float* first = mine + 2 * by_tap;
     float* second = has_second(c.mode) ? first + c.fold_rows * s.out_width * s.outputs : nullptr;
-    FoldArgs fold{args.first, span.first, s.source_width, stride, s.outputs, s.kernel_width,
-                  s.y.view(), s.x.view(), s.out_width,    y0,     y1,        first};
+    FoldArgs fold{};
+    fold.taps = args.first;
+    fold.row0 = span.first;
+    fold.row1 = span.end;
+    fold.source_width = s.source_width;
+    fold.stride = stride;
+    fold.outputs = s.outputs;
+    fold.kernel_height = s.kernel_height;
+    fold.kernel_width = s.kernel_width;
+    fold.y = s.y.view();
+    fold.x = s.x.view();
+    fold.out_width = s.out_width;
+    fold.y0 = y0;
+    fold.y1 = y1;
+    fold.out = first;
+    fold.shift = c.fold_shift.empty() ? nullptr : c.fold_shift.data();
+    fold.plane_margin = c.fold_margin;
+    fold.plane_width = fold_width(c, kernels);
+    fold.planes = mine + 2 * by_tap + 2 * c.fold_rows * s.out_width * s.outputs;
     kernels.fold(fold);
     if (second) {
       fold.taps = args.second;
@@ -462,7 +494,8 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
              3 * kernels.panel_lanes * s.outputs;
     case Path::fold:
       return 2 * (c.fold_source_rows * s.source_width * fold_stride(c, kernels) +
-                  c.fold_rows * s.out_width * s.outputs);
+                  c.fold_rows * s.out_width * s.outputs) +
+             fold_planes(c, kernels);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:
       return 3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels();

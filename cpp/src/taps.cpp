@@ -1,5 +1,7 @@
 #include "taps.h"
 
+#include <algorithm>
+
 namespace relprop {
 
 void TapTable::add(std::int64_t t, std::int64_t s) {
@@ -48,6 +50,22 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 }
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
+
+std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel) {
+  std::vector<std::int32_t> shift(static_cast<std::size_t>(kernel), 0);
+  std::vector<bool> seen(static_cast<std::size_t>(kernel), false);
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (auto i = static_cast<std::size_t>(table.begin[static_cast<std::size_t>(o)]);
+         i < static_cast<std::size_t>(table.begin[static_cast<std::size_t>(o) + 1]); ++i) {
+      const auto t = static_cast<std::size_t>(table.tap[i]);
+      const auto s = static_cast<std::int32_t>(table.source[i] - o);
+      if (seen[t] && shift[t] != s) return {};
+      shift[t] = s;
+      seen[t] = true;
+    }
+  if (std::find(seen.begin(), seen.end(), false) != seen.end()) return {};
+  return shift;
+}
 
 SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel) {
   SlidingColumns s;

@@ -28,6 +28,10 @@ TapTable transposed(const TapTable& table, std::int64_t sources);
 TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources);
 TapTable identity_taps(std::int64_t size);
 
+// The shift s of every tap, if each output o reads its sources at o + s: any kernel of stride 1,
+// from either side. Empty otherwise, and if a tap is never inside.
+std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel);
+
 // Output o reads sources o + offset + {0, 1, 2}, where they exist, through the same three taps
 // everywhere: a 3-wide kernel of stride 1, from either side.
 struct SlidingColumns {

@@ -1,6 +1,7 @@
 #include "contraction_case.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "check.h"
 
@@ -327,6 +328,9 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const SkipWeights packed = pack_fold(c.view(), c.mode, kernels);
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t step = rows ? rows : c.out_height, lanes = c.taps() * s.outputs;
+  const std::vector<std::int32_t> shift = tap_shifts(c.x, s.kernel);
+  std::int64_t margin = 0;
+  for (std::int32_t value : shift) margin = std::max<std::int64_t>(margin, std::abs(value));
   Sums sums = empty_sums(c);
   SkipArgs args{};
   args.row_entries = s.width * c.sources();
@@ -353,9 +357,24 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
     for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
       const std::int64_t y1 = std::min(y0 + step, c.out_height), pixels = (y1 - y0) * c.out_width;
       Results results(pixels * s.outputs);
-      FoldArgs fold{args.first,  0,        s.width,    args.out_stride,
-                    s.outputs,   s.kernel, c.y.view(), c.x.view(),
-                    c.out_width, y0,       y1,         results.first.get()};
+      FoldArgs fold{};
+      fold.taps = args.first;
+      fold.row1 = s.height;
+      fold.source_width = s.width;
+      fold.stride = args.out_stride;
+      fold.outputs = s.outputs;
+      fold.kernel_height = fold.kernel_width = s.kernel;
+      fold.y = c.y.view();
+      fold.x = c.x.view();
+      fold.out_width = c.out_width;
+      fold.y0 = y0;
+      fold.y1 = y1;
+      fold.out = results.first.get();
+      fold.shift = shift.empty() ? nullptr : shift.data();
+      fold.plane_margin = margin;
+      fold.plane_width = fold_plane_width(s.width, c.out_width, margin, kernels.vector_width);
+      Guarded planes(s.height * lanes * fold.plane_width);
+      fold.planes = planes.get();
       kernels.fold(fold);
       fold.taps = args.second;
       fold.out = results.second.get();

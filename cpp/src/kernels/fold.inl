@@ -2,8 +2,8 @@
 // of all taps, so that a source pixel's entries meet a whole vector of weights; here every output
 // pixel collects what its taps got.
 
-void fold(const FoldArgs& given) noexcept {
-  const FoldArgs args = given;
+// Any geometry: lanes over the outputs of a pixel.
+inline void fold_pixels(const FoldArgs& args) {
   for (std::int64_t y = args.y0; y < args.y1; ++y)
     for (std::int64_t x = 0; x < args.out_width; ++x) {
       float* to = args.out + ((y - args.y0) * args.out_width + x) * args.outputs;
@@ -19,4 +19,55 @@ void fold(const FoldArgs& given) noexcept {
         mem(sum, to + m);
       });
     }
+}
+
+// Windows of stride 1: rows of pixels are turned into planes, one per tap and output, between
+// margins of zeros, and lanes run over pixels (LeNet's first layer, 25 taps: a sixth of the time).
+inline void make_planes(const FoldArgs& args) {
+  const std::int64_t lanes = args.kernel_height * args.kernel_width * args.outputs;
+  for (std::int64_t row = 0; row < args.row1 - args.row0; ++row) {
+    float* planes = args.planes + row * lanes * args.plane_width;
+    for (std::int64_t l = 0; l < lanes; ++l) {
+      float* plane = planes + l * args.plane_width;
+      for (std::int64_t i = 0; i < args.plane_margin; ++i) plane[i] = 0;
+      for (std::int64_t i = args.plane_margin + args.source_width; i < args.plane_width; ++i)
+        plane[i] = 0;
+    }
+    for (std::int64_t x = 0; x < args.source_width; x += Vec::kWidth)
+      for (std::int64_t l = 0; l < lanes; l += Vec::kWidth)
+        transpose_block(
+            block_extent(x, args.source_width), block_extent(l, lanes),
+            [&](std::int64_t i) {
+              return args.taps + (row * args.source_width + x + i) * args.stride + l;
+            },
+            [&](std::int64_t i) {
+              return planes + (l + i) * args.plane_width + args.plane_margin + x;
+            });
+  }
+}
+
+inline void fold_planes(const FoldArgs& args) {
+  const std::int64_t lanes = args.kernel_height * args.kernel_width * args.outputs;
+  make_planes(args);
+  for (std::int64_t y = args.y0; y < args.y1; ++y)
+    for (std::int64_t m = 0; m < args.outputs; ++m)
+      for (std::int64_t x = 0; x < args.out_width; x += Vec::kWidth) {
+        Vec sum = Vec::broadcast(0);
+        for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i) {
+          const std::int64_t first = (args.y.source[i] - args.row0) * lanes +
+                                     args.y.tap[i] * args.kernel_width * args.outputs + m;
+          for (std::int64_t t = 0; t < args.kernel_width; ++t)
+            sum = sum + Vec::load(args.planes + (first + t * args.outputs) * args.plane_width +
+                                  args.plane_margin + x + args.shift[t]);
+        }
+        float pixel[Vec::kWidth];
+        sum.store(pixel);
+        float* to = args.out + ((y - args.y0) * args.out_width + x) * args.outputs + m;
+        const std::int64_t n = block_extent(x, args.out_width);
+        for (std::int64_t p = 0; p < n; ++p) to[p * args.outputs] = pixel[p];
+      }
+}
+
+void fold(const FoldArgs& args) noexcept {
+  args.shift != nullptr ? fold_planes(args) : fold_pixels(args);
 }

@@ -102,13 +102,23 @@ struct SkipArgs {
 // (y, x), rows [y0, y1): out[((y - y0) * out_width + x) * outputs + m] = sum over its taps t of
 //   taps[((source y - row0) * source_width + source x) * stride + t * outputs + m]
 struct FoldArgs {
-  const float* taps;  // of one sample and one group, from source row row0
-  std::int64_t row0, source_width, stride;
-  std::int64_t outputs, kernel_width;
+  const float* taps;  // of one sample and one group, source rows [row0, row1)
+  std::int64_t row0, row1, source_width, stride;
+  std::int64_t outputs, kernel_height, kernel_width;
   AxisTaps y, x;
   std::int64_t out_width, y0, y1;
   float* out;
+  // A window of stride 1: tap t of a kernel row is at source column x + shift[t], |shift| at most
+  // plane_margin. Null for any other.
+  const std::int32_t* shift;
+  std::int64_t plane_margin, plane_width;
+  float* planes;  // scratch: (row1 - row0) * kernel_height * kernel_width * outputs * plane_width
 };
+// Columns 0 .. out_width - 1 are read in whole vectors, shifted by up to plane_margin.
+constexpr std::int64_t fold_plane_width(std::int64_t source_width, std::int64_t out_width,
+                                        std::int64_t margin, std::int64_t vector_width) {
+  return (source_width > out_width ? source_width : out_width) + 2 * margin + 2 * vector_width;
+}
 
 // Contraction onto few output channels of one sample and one group, lanes over source channels: a
 // dot product per output. Computes output rows [y0, y1) of all columns.
