@@ -14,6 +14,9 @@ constexpr std::int64_t kTileFloats = 16384;
 // Less is not worth a region: it costs a few microseconds, milliseconds where the cores are busy.
 constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
 constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16;
+// Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
+// a loop exit. EfficientNet-Lite0 and SqueezeNet, per layer: 0.6 to 0.9 of the time below these.
+constexpr std::int64_t kManyPixels = 512, kShortRow = 128;
 // So few uses of a weight that reading it is what counts.
 constexpr std::int64_t kFewPixels = 4;
 constexpr std::int64_t kFoldFloats = 65536;  // of a tile's sums by tap, which stay in L2
@@ -39,6 +42,10 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
   // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
   // channels are worse.
   const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
+  const bool short_lists =
+      s.taps() == 1 && weight_halves(mode) == 2 &&
+      (s.out_pixels() >= kManyPixels || (has_sum(mode) && s.outputs <= kShortRow));
+  if (short_lists) return {Path::partition, "one tap, lists would be short"};
   if (source.sparse && !few) return {Path::skip, "zeros behind a ReLU or max pooling"};
   return {Path::partition, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
 }
