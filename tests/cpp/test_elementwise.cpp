@@ -290,7 +290,7 @@ Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std:
   kernels.finish({first.data(), second ? second->data() : nullptr, sum ? sum->data() : nullptr,
                   pixels, channels, b, b, b, b, tail, tail == Tail::clip ? -1.0f : 0.25f, 6,
                   out.y.data(), all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
-                  all ? out.zn.data() : nullptr, channels, stride});
+                  all ? out.zn.data() : nullptr, channels, stride, bias != nullptr});
   return out;
 }
 

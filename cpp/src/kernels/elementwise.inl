@@ -5,11 +5,16 @@
 struct WholeVec {
   Vec operator()(const float* p) const { return Vec::load(p); }
   void operator()(Vec v, float* p) const { v.store(p); }
+  // Past the caches if `far`: what nobody reads before it would have left them.
+  void operator()(Vec v, float* p, bool far) const {
+    far&& reinterpret_cast<std::uintptr_t>(p) % sizeof(Vec) == 0 ? v.stream(p) : v.store(p);
+  }
 };
 struct PartVec {
   std::int64_t n;
   Vec operator()(const float* p) const { return Vec::load(p, n); }
   void operator()(Vec v, float* p) const { v.store(p, n); }
+  void operator()(Vec v, float* p, bool) const { v.store(p, n); }
 };
 template <class F>
 inline void for_vectors(std::int64_t n, F f) {
@@ -47,9 +52,9 @@ void finish(const FinishArgs& args) noexcept {
       const Vec sum = args.sum ? mem(args.sum + from + c) : p + m;
       const std::int64_t i = to + c;
       if (args.y) mem(apply_tail(args.tail, a, b, sum + bias(args.bias)), args.y + i);
-      if (args.z) mem(sum + bias(args.bias_z), args.z + i);
-      if (args.zp) mem(p + bias(args.bias_p), args.zp + i);
-      if (args.zn) mem(m + bias(args.bias_n), args.zn + i);
+      if (args.z) mem(sum + bias(args.bias_z), args.z + i, args.far);
+      if (args.zp) mem(p + bias(args.bias_p), args.zp + i, args.far);
+      if (args.zn) mem(m + bias(args.bias_n), args.zn + i, args.far);
     });
   }
 }

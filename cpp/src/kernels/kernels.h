@@ -215,6 +215,7 @@ struct FinishArgs {
   float tail_a, tail_b;  // leaky_relu: slope; clip: bounds
   float *y, *z, *zp, *zn;
   std::int64_t sum_stride, stride;
+  bool far;  // z, zp and zn are too large for the caches: written past them
 };
 
 // R and denominators -> s+ and s-; st(z) = z + eps sign(z), sign(0) = +1.

@@ -22,6 +22,8 @@ struct Vec {
   static Vec load(const float* p, std::int64_t n) { return {_mm512_maskz_loadu_ps(lanes(n), p)}; }
   static Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   void store(float* p) const { _mm512_storeu_ps(p, v); }
+  // Past the caches, to an address that is a multiple of the vector's size.
+  void stream(float* p) const { _mm512_stream_ps(p, v); }
   void store(float* p, std::int64_t n) const { _mm512_mask_storeu_ps(p, lanes(n), v); }
 
   friend Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }

@@ -31,6 +31,7 @@ struct Vec {
   }
   static Vec broadcast(float x) { return {Floats{x, x, x, x}}; }
   void store(float* p) const { __builtin_memcpy(p, &v, sizeof v); }
+  void stream(float* p) const { store(p); }
   void store(float* p, std::int64_t n) const {
     for (std::int64_t i = 0; i < n; ++i) p[i] = v[i];
   }

@@ -24,6 +24,7 @@ struct Vec {
   }
   static Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
   void store(float* p) const { vst1q_f32(p, v); }
+  void stream(float* p) const { store(p); }
   void store(float* p, std::int64_t n) const {
     float lanes[4];
     vst1q_f32(lanes, v);
