@@ -407,6 +407,15 @@ def sigmoid(x: Array) -> Array:
     return 1 / (1 + np.exp(-x))
 
 
+def hard_sigmoid(x: Array) -> Array:
+    """As torch has it: one sixth for the slope, where ONNX's default is one fifth."""
+    return np.clip(x / 6 + 0.5, 0, 1)
+
+
+def softplus(x: Array) -> Array:
+    return np.logaddexp(0, x)
+
+
 def normal_cdf(x: Array) -> Array:
     return np.vectorize(lambda v: 0.5 * math.erfc(-v / math.sqrt(2)), otypes=[np.float64])(x)
 
@@ -442,6 +451,16 @@ FUNCTIONS: dict[str, Elementwise] = {
     "Relu": Elementwise(lambda x: np.maximum(x, 0), lambda x: x > 0),
     "Sigmoid": Elementwise(sigmoid, lambda x: sigmoid(x) * (1 - sigmoid(x))),
     "Tanh": Elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    "HardSigmoid": Elementwise(hard_sigmoid, lambda x: (np.abs(x) < 3) / 6),
+    "HardSwish": Elementwise(
+        lambda x: x * hard_sigmoid(x),
+        lambda x: np.where(np.abs(x) < 3, x / 3 + 0.5, x > 0),
+    ),
+    "Softplus": Elementwise(softplus, sigmoid),
+    "Mish": Elementwise(
+        lambda x: x * np.tanh(softplus(x)),
+        lambda x: np.tanh(softplus(x)) + x * (1 - np.tanh(softplus(x)) ** 2) * sigmoid(x),
+    ),
     "Swish": Elementwise(
         lambda x: x * sigmoid(x), lambda x: sigmoid(x) * (1 + x * (1 - sigmoid(x)))
     ),

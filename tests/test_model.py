@@ -322,10 +322,10 @@ ERRORS: list[Case] = [
     (
         "unknown activation",
         image,
-        lambda m: m.add_activation("a", 0, "mish"),
+        lambda m: m.add_activation("a", 0, "swoosh"),
         UnsupportedError,
-        "layer 'a': activation 'mish'; supported: relu, leaky_relu, clip, elu, silu, gelu, "
-        "gelu_tanh, sigmoid, tanh",
+        "layer 'a': activation 'swoosh'; supported: relu, leaky_relu, clip, elu, silu, gelu, "
+        "gelu_tanh, sigmoid, tanh, hard_sigmoid, hard_swish, softplus, mish",
     ),
     (
         "clip upside down",
@@ -545,6 +545,100 @@ ERRORS: list[Case] = [
         ValueError,
         "rule 'lrp'; accepted: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, "
         "z_box, pass, norm",
+    ),
+    (
+        "gather of too few",
+        vector,
+        lambda m: m.add_gather("g", 0, (3,), np.array([0, 1])),
+        ValueError,
+        "layer 'g' (gather): index has 2 entries for an output of shape (3,); accepted: 3",
+    ),
+    (
+        "gather beyond the input",
+        vector,
+        lambda m: m.add_gather("g", 0, (2,), np.array([0, 5])),
+        ValueError,
+        "layer 'g' (gather): index 5 at 1 of an input of shape (5,); accepted: 0 to 4",
+    ),
+    (
+        "gather by floats",
+        vector,
+        lambda m: m.add_gather("g", 0, (2,), zeros(2)),
+        TypeError,
+        "layer 'g' (gather): index...",
+    ),
+    (
+        "gather to nothing",
+        vector,
+        lambda m: m.add_gather("g", 0, (0,), np.zeros(0, np.int64)),
+        ValueError,
+        "layer 'g' (gather): shape (0,); accepted: sizes of 1 or more",
+    ),
+    (
+        "resample of another height",
+        image,
+        lambda m: m.add_resample("r", 0, zeros(4, 6), zeros(4, 8)),
+        ValueError,
+        "layer 'r' (resample): rows and columns take (6, 8), the input has shape (3, 8, 6)",
+    ),
+    (
+        "resample by a vector",
+        image,
+        lambda m: m.add_resample("r", 0, zeros(8), zeros(4, 6)),
+        ValueError,
+        "layer 'r' (resample): rows and columns have shapes (8,) and (4, 6); accepted: (out, in) "
+        "each",
+    ),
+    (
+        "resample of a signal's height",
+        signal,
+        lambda m: m.add_resample("r", 0, zeros(2, 1), zeros(4, 9)),
+        ValueError,
+        "layer 'r' (resample): output (2, 4) for a one-dimensional input (4, 9); accepted: "
+        "(1, length)",
+    ),
+    (
+        "resample by infinity",
+        signal,
+        lambda m: m.add_resample("r", 0, zeros(1, 1), with_value(np.inf, 4, 9)),
+        ValueError,
+        "layer 'r' (resample): columns is inf at index 35; accepted: finite numbers",
+    ),
+    (
+        "resample of a vector",
+        vector,
+        lambda m: m.add_resample("r", 0, zeros(1, 1), zeros(2, 5)),
+        ValueError,
+        "layer 'r' (resample): rows and columns take (1, 5), the input has shape (5,)",
+    ),
+    (
+        "layer norm of a part of an axis",
+        image,
+        lambda m: m.add_layer_norm("n", 0, 12),
+        ValueError,
+        "layer 'n' (layer_norm): it normalises 12 values of an input of shape (3, 8, 6); accepted: "
+        "the size of its last axes together",
+    ),
+    (
+        "layer norm with a short weight",
+        image,
+        lambda m: m.add_layer_norm("n", 0, 6, zeros(5)),
+        ValueError,
+        "layer 'n' (layer_norm): weight has 5 values; accepted: 6 (one per output, or none)",
+    ),
+    (
+        "layer norm with a negative eps",
+        image,
+        lambda m: m.add_layer_norm("n", 0, 6, eps=-1),
+        ValueError,
+        "layer 'n' (layer_norm): eps -1.000000; accepted: a finite number of 0 or more",
+    ),
+    (
+        "product of two shapes",
+        two_shapes,
+        lambda m: m.add_product("p", 0, 1),
+        ValueError,
+        "layer 'p' (product): inputs of shapes (3, 8, 6), (3, 4, 3); accepted: one shape for both",
     ),
     (
         "unknown instruction set",

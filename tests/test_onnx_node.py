@@ -46,7 +46,6 @@ REFUSED = {
     "test_lrn_default": r"^node 'LRN_0' \(LRN\): no such operator; supported: ",
     "test_matmul_3d": r"^node 'MatMul_0' \(MatMul\): weight of shape \(2, 4, 3\); supported: ",
     "test_matmul_4d": r"^node 'MatMul_0' \(MatMul\): weight of shape \(1, 2, 4, 3\); supported: ",
-    "test_mul": r"^node 'Mul_2' \(Mul\): both factors depend on the model's input; ",
     "test_softmax_axis_0": r"^node 'Softmax_0' \(Softmax\): it runs over the batch axis; ",
 }
 # Both inputs are activations: they become the two parts of one input.

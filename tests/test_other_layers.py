@@ -142,6 +142,10 @@ def activation_cases() -> list[Case]:
         "gelu_tanh": (gelu(True), 0, 0),
         "sigmoid": (FUNCTIONS["Sigmoid"], 0, 0),
         "tanh": (FUNCTIONS["Tanh"], 0, 0),
+        "hard_sigmoid": (FUNCTIONS["HardSigmoid"], 0, 0),
+        "hard_swish": (FUNCTIONS["HardSwish"], 0, 0),
+        "softplus": (FUNCTIONS["Softplus"], 0, 0),
+        "mish": (FUNCTIONS["Mish"], 0, 0),
     }
     return [
         Case(

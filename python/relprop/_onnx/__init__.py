@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 
 from relprop import _core
-from relprop._onnx import activations, linear, shapes, windows
+from relprop._onnx import activations, linear, moves, resize, shapes, windows
 from relprop._onnx.build import Builder
 from relprop._onnx.fold import Getter, fold
 from relprop._onnx.fuse import find_fusions
@@ -16,7 +16,7 @@ from relprop._onnx.parse import Array, Graph, Node, onnx, parse
 __all__ = ["OnnxGraph", "load"]
 
 # Importing them registers the operators.
-_HANDLER_MODULES = (activations, linear, shapes, windows)
+_HANDLER_MODULES = (activations, linear, moves, resize, shapes, windows)
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 

@@ -11,9 +11,31 @@ from relprop._onnx.parse import Node
 _FLOAT_MAX = float(np.finfo(np.float32).max)
 
 
-@handles("Relu", "Sigmoid", "Tanh")
+_PLAIN = {
+    "Relu": "relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "HardSwish": "hard_swish",
+    "Softplus": "softplus",
+    "Mish": "mish",
+}
+
+
+@handles(*_PLAIN)
 def _plain_activation(builder: Builder, node: Node) -> Value:
-    return builder.model.add_activation(node.name, builder.activation(node), node.op.lower())
+    return builder.model.add_activation(node.name, builder.activation(node), _PLAIN[node.op])
+
+
+@handles("HardSigmoid")
+def _hard_sigmoid(builder: Builder, node: Node) -> Value:
+    """clip(alpha x + beta, 0, 1)."""
+    layer, model = builder.activation(node), builder.model
+    alpha, beta = node.get_float("alpha", 0.2), node.get_float("beta", 0.5)
+    if abs(alpha - 1 / 6) < 1e-7 and beta == 0.5:  # as torch has it
+        return model.add_activation(node.name, layer, "hard_sigmoid")
+    scale, shift = np.array([alpha], np.float32), np.array([beta], np.float32)
+    layer = model.add_scale_shift(builder.extra_name(node, "scaled"), layer, scale, shift)
+    return model.add_activation(node.name, layer, "clip", 0.0, 1.0)
 
 
 @handles("LeakyRelu")

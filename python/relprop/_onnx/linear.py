@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import partial
+
 import numpy as np
 
+from relprop._compose import add_broadcast, add_product
 from relprop._onnx.build import Builder, FloatArray, Value, floats, handles
 from relprop._onnx.fold import normalized_axis
 from relprop._onnx.parse import Array, Node
@@ -68,6 +72,42 @@ def _batch_norm(builder: Builder, node: Node) -> Value:
     )
 
 
+@handles("LayerNormalization")
+def _layer_norm(builder: Builder, node: Node) -> Value:
+    layer = builder.activation(node)
+    shape = builder.shape(layer)
+    axis = normalized_axis(node.get_int("axis", -1), len(shape) + 1, node)
+    if axis == 0:
+        raise node.unsupported("it runs over the batch axis; supported: the axes of a sample")
+    over = shape[axis - 1 :]
+    size = int(np.prod(over))
+    given = [builder.constant(node, i) if node.input(i) else None for i in (1, 2)]
+    weight, bias = (None if g is None else floats(np.broadcast_to(g, over)) for g in given)
+    eps = node.get_float("epsilon", 1e-5)
+    return builder.model.add_layer_norm(
+        node.name,
+        layer,
+        size,
+        None if weight is None else weight.reshape(-1),
+        None if bias is None else bias.reshape(-1),
+        eps,
+    )
+
+
+@handles("InstanceNormalization")
+def _instance_norm(builder: Builder, node: Node) -> Value:
+    """A layer norm of every channel, then a scale and shift per channel."""
+    layer, model = builder.activation(node), builder.model
+    shape = builder.shape(layer)
+    scale, shift = (floats(builder.constant(node, i)) for i in (1, 2))
+    grouped = (shape[0], int(np.prod(shape[1:])))
+    layer = model.add_reshape(builder.extra_name(node, "groups"), layer, grouped)
+    name, eps = builder.extra_name(node, "norm"), node.get_float("epsilon", 1e-5)
+    layer = model.add_layer_norm(name, layer, grouped[1], eps=eps)
+    layer = model.add_reshape(builder.extra_name(node, "channels"), layer, shape)
+    return model.add_batch_norm(node.name, layer, scale, shift)
+
+
 @handles("Add", "Sub", "Mul", "Div")
 def _binary(builder: Builder, node: Node) -> Value:
     if len(node.inputs) != 2:
@@ -95,32 +135,40 @@ def _binary(builder: Builder, node: Node) -> Value:
 
 
 def _of_activations(builder: Builder, node: Node, a: int, b: int) -> Value:
-    if node.op in ("Mul", "Div"):
+    if node.op == "Div":
         raise node.unsupported(
-            f"both factors depend on the model's input; supported: {node.op} with a constant, and "
-            "x * sigmoid(x) and the GELU forms"
+            "both operands depend on the model's input; supported: a constant divisor"
         )
-    _same_shape(builder, node, [a, b])
+    shape = _common_shape(builder, node, [a, b])
+    new_name = partial(builder.extra_name, node)
+    if node.op == "Mul":
+        return add_product(builder.model, node.name, a, b, new_name)
+    a, b = (add_broadcast(builder.model, layer, shape, new_name) for layer in (a, b))
     if node.op == "Sub":
         b = builder.model.add_scale_shift(builder.extra_name(node, "negative"), b, _MINUS_ONE, None)
     return builder.model.add_add(node.name, [a, b])
 
 
-def _same_shape(builder: Builder, node: Node, layers: list[int]) -> None:
+def _common_shape(builder: Builder, node: Node, layers: list[int]) -> tuple[int, ...]:
+    """The shape that all broadcast to, sample by sample."""
     shapes = [builder.shape(layer) for layer in layers]
-    if len(set(shapes)) > 1:
-        raise node.unsupported(
-            f"inputs of shapes {', '.join(map(str, shapes))} (samples); supported: one shape, or "
-            "a constant as the second"
-        )
+    if len({len(shape) for shape in shapes}) == 1:
+        with suppress(ValueError):
+            return np.broadcast_shapes(*shapes)
+    raise node.unsupported(
+        f"inputs of shapes {', '.join(map(str, shapes))} (samples); supported: shapes of one rank "
+        "that broadcast, or a constant as the second"
+    )
 
 
 @handles("Sum")
 def _sum(builder: Builder, node: Node) -> Value:
     layers = [builder.activation(node, i) for i in range(len(node.inputs))]
-    _same_shape(builder, node, layers)
+    shape = _common_shape(builder, node, layers)
     if len(layers) == 1:
         return builder.model.add_identity(node.name, layers[0])
+    new_name = partial(builder.extra_name, node)
+    layers = [add_broadcast(builder.model, layer, shape, new_name) for layer in layers]
     return builder.model.add_add(node.name, layers)
 
 

@@ -18,6 +18,7 @@ from relprop._onnx.fold import (
     shape_array,
     slices,
 )
+from relprop._onnx.moves import IntArray, moved
 from relprop._onnx.parse import Node
 
 
@@ -129,22 +130,6 @@ def _unsqueeze(builder: Builder, node: Node) -> Value:
     )
 
 
-@handles("Transpose")
-def _transpose(builder: Builder, node: Node) -> Value:
-    layer = builder.activation(node)
-    full = (-1, *builder.shape(layer))
-    order = node.get_ints("perm") or list(range(len(full)))[::-1]
-    if sorted(order) != list(range(len(full))):
-        raise node.error(f"perm {order} for {len(full)} axes")
-    moved = [a for a in order if full[a] != 1]
-    if order[0] != 0 or moved != sorted(moved):
-        raise node.unsupported(
-            f"perm {order} of a sample {full[1:]} changes the order of values; supported: "
-            "permutations that keep it"
-        )
-    return _reshaped(builder, node, layer, tuple(full[a] for a in order[1:]))
-
-
 @handles("Concat")
 def _concat(builder: Builder, node: Node) -> Value:
     layers = [builder.activation(node, i) for i in range(len(node.inputs))]
@@ -165,8 +150,8 @@ def _pad(builder: Builder, node: Node) -> Value:
     layer = builder.activation(node)
     rank = len(builder.shape(layer)) + 1
     mode = node.get_string("mode", "constant")
-    if mode != "constant":
-        raise node.unsupported(f"mode {mode}; supported: constant")
+    if mode not in ("constant", "edge", "reflect"):
+        raise node.unsupported(f"mode {mode}; supported: constant, edge and reflect")
     begin, end = [0] * rank, [0] * rank
     pads, axes = _pads_and_axes(builder, node, rank)
     if len(pads) != 2 * len(axes):
@@ -175,7 +160,16 @@ def _pad(builder: Builder, node: Node) -> Value:
         begin[axis], end[axis] = pads[i], pads[len(axes) + i]
     if begin[0] or end[0]:
         raise node.unsupported("it pads the batch axis; supported: the axes of a sample")
+    if mode != "constant":
+        widths = list(zip(begin[1:], end[1:], strict=True))
+        if min(map(min, widths)) < 0:
+            raise node.unsupported(f"mode {mode} with negative pads; supported: pads of 0 and more")
+        return moved(builder, node, layer, lambda i: _padded(i, widths, mode))
     return builder.model.add_pad(node.name, layer, begin[1:], end[1:], _pad_value(builder, node))
+
+
+def _padded(index: IntArray, widths: list[tuple[int, int]], mode: str) -> IntArray:
+    return np.pad(index, widths, "edge") if mode == "edge" else np.pad(index, widths, "reflect")
 
 
 def _pads_and_axes(builder: Builder, node: Node, rank: int) -> tuple[list[int], list[int]]:
@@ -218,20 +212,27 @@ def _crop(
 def _slice(builder: Builder, node: Node) -> Value:
     layer = builder.activation(node)
     shape = builder.shape(layer)
-    cuts = {}
+    parts: dict[int, range] = {}
     get = builder.constant_or_none(node)
     for axis, start, stop, step in slices(node, get, builder.graph.opset, len(shape) + 1):
-        if step != 1:
-            raise node.unsupported(f"step {step}; supported: 1")
         if axis == 0:
-            if start == 0 and stop >= 2**31 - 1:
+            if start == 0 and stop >= 2**31 - 1 and step == 1:
                 continue
             raise node.unsupported("it cuts the batch axis; supported: the axes of a sample")
-        first, last, _ = slice(start, stop).indices(shape[axis - 1])
-        if first >= last:
+        part = range(*slice(start, stop, step).indices(shape[axis - 1]))
+        if not part:
             raise node.error(f"[{start}, {stop}) of axis {axis} of a sample {shape} is empty")
-        cuts[axis - 1] = (first, last)
+        parts[axis - 1] = part
+    if any(part.step != 1 for part in parts.values()):
+        return moved(builder, node, layer, lambda i: _taken(i, parts))
+    cuts = {axis: (part.start, part.stop) for axis, part in parts.items()}
     return _crop(builder, node, node.name, layer, cuts)
+
+
+def _taken(index: IntArray, parts: dict[int, range]) -> IntArray:
+    for axis, part in parts.items():
+        index = index.take(part, axis)
+    return index
 
 
 @handles("Split")

@@ -80,6 +80,18 @@ def _elu(builder: Builder, call: Call) -> Value:
     return builder.model.add_scale_shift(call.name, layer, factor, None)
 
 
+@handles("celu")
+def _celu(builder: Builder, call: Call) -> Value:
+    """alpha elu(x / alpha)."""
+    layer, model, alpha = builder.activation(call, "self"), builder.model, float(call["alpha"])
+    if alpha == 1:
+        return model.add_activation(call.name, layer, "elu", 1.0)
+    scale, back = np.array([1 / alpha], np.float32), np.array([alpha], np.float32)
+    layer = model.add_scale_shift(builder.part(call, "scaled"), layer, scale, None)
+    layer = model.add_activation(builder.part(call, "elu"), layer, "elu", 1.0)
+    return model.add_scale_shift(call.name, layer, back, None)
+
+
 @handles("gelu")
 def _gelu(builder: Builder, call: Call) -> Value:
     return _activation(builder, call, "gelu" if call["approximate"] == "none" else "gelu_tanh")
