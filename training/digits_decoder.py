@@ -23,8 +23,8 @@ from mnist import distort, load
 
 SEED = 11
 CODE = 24
-EPOCHS = 18
-PLAIN = 18  # epochs without the discriminator
+EPOCHS = 26
+PLAIN = 14  # epochs without the discriminator
 BATCH = 100
 RATE = 2e-3
 ADVERSARIAL = 8.0  # nats per unit of the discriminator's output, against about 80 nats per picture

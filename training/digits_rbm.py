@@ -18,9 +18,9 @@ import numpy.typing as npt
 from relprop import _rbm
 
 SEED = 5
-HIDDEN = 300
-SIGMA = 0.25
-EPOCHS = 30
+HIDDEN = 400
+SIGMA = 0.28
+EPOCHS = 40
 RATE = 0.01
 
 FloatArray = npt.NDArray[np.float32]
