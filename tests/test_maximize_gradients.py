@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,15 @@ Value = Callable[[Any], Any]
 
 # One step of plain ascent moves x by rate * gradient. With a large rate x1 - x0 keeps the digits.
 RATE = 2.0**12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """The layers are tiny: a second thread would only wait for the first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def one_step(model: rp.Model, objective: Any, prior: Any, x: Array) -> tuple[Array, float]:
@@ -66,7 +75,7 @@ def test_experts(name: str) -> None:
 
 
 def test_where_total_variation_has_no_slope() -> None:
-    """At equal neighbours the bracket is 0, and with exponents below 2 its power has no gradient."""
+    """At equal neighbours the bracket is 0; with exponents below 2 its power has no gradient."""
     for exponent in (1, 1.5, 2):
         prior = rp._core.Prior((1, 3, 3))
         prior.add_total_variation(1.0, exponent)
@@ -113,7 +122,7 @@ def test_gradients_come_back_through_the_view(view: dict[str, Any]) -> None:
     for seed in range(8):
         found = rp.ActivationMaximization(linear(x.shape, weight), None).maximize(
             rp.objectives.Logit(0), steps=1, restarts=1, update="ascent", rate=RATE, initial=x,
-            seed=seed, **view,
+            seed=seed, n_threads=1, **view,
         )  # fmt: skip
         gradient = (found.prototypes[0].astype(np.float64) - x) / RATE
         value = found.history["objective"][0, 0]
