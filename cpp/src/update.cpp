@@ -51,14 +51,17 @@ double Updater::rate(std::int64_t t) const {
 void Updater::adam(std::int64_t t, const float* x, const float* gradient, float* next) {
   const double age = static_cast<double>(t + 1);
   const auto b1 = static_cast<float>(update_->beta1), b2 = static_cast<float>(update_->beta2);
+  // Not 1 - b2 in float32: of 1 - 0.999 that keeps five digits.
+  const auto c1 = static_cast<float>(1 - update_->beta1);
+  const auto c2 = static_cast<float>(1 - update_->beta2);
   const auto step = static_cast<float>(rate(t) / (1 - std::pow(update_->beta1, age)));
   const auto root = static_cast<float>(1 / std::sqrt(1 - std::pow(update_->beta2, age)));
   const auto epsilon = static_cast<float>(update_->epsilon);
   float *m = first_.data(), *v = second_.data();
   for (std::int64_t i = 0; i < size_; ++i) {
     const float g = gradient[i];
-    m[i] = b1 * m[i] + (1 - b1) * g;
-    v[i] = b2 * v[i] + (1 - b2) * g * g;
+    m[i] = b1 * m[i] + c1 * g;
+    v[i] = b2 * v[i] + c2 * g * g;
     next[i] = x[i] + step * m[i] / (std::sqrt(v[i]) * root + epsilon);
   }
 }

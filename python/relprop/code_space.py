@@ -146,7 +146,7 @@ def interpolation(source: int, to: int) -> FloatArray:
 
 def _range(core: _core.Model, at: int, space: CodeSpace, shape: tuple[int, ...]) -> int:
     """x = scale · picture + shift."""
-    if (space.scale == 1).all() and (space.shift == 0).all():
+    if space.scale.shape == space.shift.shape == () and space.scale == 1 and space.shift == 0:
         return at
     values = []
     for name in ("scale", "shift"):

@@ -226,6 +226,63 @@ class GaussianRBM(Expert):
         except (TypeError, ValueError) as error:
             raise type(error)(f"{path}: {error}") from error
 
+    @classmethod
+    def fit(
+        cls,
+        x: Array,
+        n_hidden: int,
+        *,
+        sigma: float | npt.ArrayLike | None = None,
+        epochs: int = 50,
+        batch_size: int = 100,
+        learning_rate: float = 0.01,
+        weight_decay: float = 1e-4,
+        activity: float = 0.1,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> GaussianRBM:
+        """Trains a machine on data by persistent contrastive divergence with centred gradients.
+
+        T. Tieleman, "Training restricted Boltzmann machines using approximations to the likelihood
+        gradient", 2008; G. Montavon, K.-R. Müller, "Deep Boltzmann machines and the centering
+        trick", 2012.
+
+        Args:
+            x: data, (N, ...), real and finite; the values of a sample are the visible units.
+            n_hidden: number of hidden units.
+            sigma: noise of the visible units in the units of x, a number or one per unit; it is not
+                learned. Default: half of the root mean square of their standard deviations.
+            epochs: passes over the data.
+            batch_size: samples per step, and the number of Markov chains; at most N.
+            learning_rate: of the first step; it falls linearly to zero.
+            weight_decay: share of W that a step of rate 1 takes away.
+            activity: probability of the hidden units at the mean of the data before training.
+            seed: the same seed gives the same parameters on the same machine.
+            progress: show a bar (needs tqdm).
+
+        Raises:
+            TypeError, ValueError: data or a parameter outside what is accepted.
+            FloatingPointError: the chains ran away from the data: the learning rate is too high.
+        """
+        from relprop import _rbm
+
+        data = real_values(x, "x")
+        found = _rbm.fit(
+            data.reshape(len(data), -1) if data.ndim > 1 and len(data) else data,
+            n_hidden,
+            sigma=sigma,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            activity=activity,
+            seed=seed,
+            progress=progress,
+        )
+        rbm = cls(found.W, found.visible_bias, found.hidden_bias, found.sigma)
+        rbm.from_torch = is_tensor(x)
+        return rbm
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the parameters, float32, as .npz.
 

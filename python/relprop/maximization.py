@@ -61,7 +61,7 @@ class Prototypes:
             stopped earlier. A second expert of one name is called name_2.
         restart: (T,) which restart is the best, by its total at the end.
         stopped: why each ended: "steps" (all are done), "stalled" (its total no longer grew) or
-            "diverged" (the next step was not finite; the prototype is the last that was).
+            "diverged" (its total or the next step was not finite; the prototype is where it was).
     """
 
     prototypes: Array
