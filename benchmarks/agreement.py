@@ -28,19 +28,16 @@ def deviations(a: Array, b: Array) -> npt.NDArray[np.float64]:
     return np.abs(a - b).sum(axes, dtype=np.float64) / np.abs(b).sum(axes, dtype=np.float64)
 
 
-def check(
-    who: str, task: str, result: Array, expected: Array, *, both_round: bool = False
-) -> float:
+def check(who: str, task: str, result: Array, expected: Array, *, factor: float = 1) -> float:
     """The median deviation from expected, for the samples that it has.
 
-    both_round: expected is float32 too, and may be as far from the truth.
+    factor: on the bars, where the network amplifies rounding, or expected is not exact either.
 
     Raises:
         AssertionError: it is beyond the bar.
     """
     found = deviations(result[: len(expected)], expected)
-    allowed = 2 if both_round else 1
-    median = float(np.median(found))
-    if not (median <= allowed * BARS[task] and found.max() <= allowed * WORST):
-        raise AssertionError(f"{who}, {task}: deviates by {found}; bar {allowed * BARS[task]}")
+    median, bar = float(np.median(found)), factor * BARS[task]
+    if not (median <= bar and found.max() <= max(bar, WORST)):
+        raise AssertionError(f"{who}, {task}: deviates by {found}; bar {bar}")
     return median

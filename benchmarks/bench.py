@@ -51,51 +51,41 @@ class Bench:
         self.budget, self.fast_rivals = budget, fast_rivals
         self.record(n_threads=n_threads)
 
-    def compare(
-        self,
-        case: Case,
-        batch: int,
-        task: str,
-        names: Sequence[str],
-    ) -> None:
+    def compare(self, case: Case, batch: int, task: str, names: Sequence[str]) -> None:
         """relprop's task against the rivals of these names, on a network."""
         setting = setting_of(case, batch, self.n_threads)
         taken = [n for n in names if not (n in SLOW and batch > 1 and self.fast_rivals)]
-        everyone = [contender(name, setting, task) for name in ("relprop", *taken)]
-        subject, *others = [c for c in everyone if c is not None]
-        self.pair(
-            subject,
-            others,
-            {c.task: reference(case, c.task) for c in (subject, *others)},
-            case=case.id,
-            title=case.title,
-            batch=batch,
-            task=task,
-        )
+        subject, *rivals = [contender(name, setting, task) for name in ("relprop", *taken)]
+        self.describe(case, batch, task)
+        self.pair(case, subject, rivals)
 
-    def pair(
-        self,
-        subject: Contender,
-        rivals: Sequence[Contender],
-        references: dict[str, Array],
-        **info: Any,
-    ) -> None:
-        """Checks all results, by task: with the reference and with one another. Then times them.
+    def describe(self, case: Case, batch: int, task: str) -> None:
+        self.record(case=case.id, title=case.title, batch=batch, task=task)
+
+    def pair(self, case: Case, subject: Contender, rivals: Sequence[Contender]) -> None:
+        """Checks all results, with float64 and with one another. Then times them.
 
         Raises:
             AssertionError: one deviates.
         """
-        errors, kept = {}, {}
+        kept: dict[str, Array] = {}
         for one in (subject, *rivals):
-            result = self.warm_up(one, least=LEAST if one is subject else 1)
-            errors[one.name] = check(one.name, one.task, result, references[one.task])
+            result = one.warm_up(self.budget, LEAST if one is subject else 1, MOST)
+            self.check(case, one, result)
             other = kept.setdefault(one.task, result)
-            check(one.name, one.task, result, other, both_round=True)
+            check(one.name, one.task, result, other, factor=2 * case.amplifies)
         self.take_turns(subject, rivals)
-        self.record(errors=errors, **info)
 
-    def warm_up(self, one: Contender, least: int = LEAST) -> Array:
-        return one.warm_up(self.budget, least, MOST)
+    def check(self, case: Case, one: Contender, result: Array | None = None) -> None:
+        """Records how far a contender's result, default: of a call now, is from float64.
+
+        Raises:
+            AssertionError: it is too far.
+        """
+        result = one.run() if result is None else result
+        expected = reference(case, one.task)
+        error = check(one.name, one.task, result, expected, factor=case.amplifies)
+        self.benchmark.extra_info.setdefault("errors", {})[one.name] = error
 
     def take_turns(self, subject: Contender, rivals: Sequence[Contender]) -> None:
         """Times and records those that have been warmed up."""

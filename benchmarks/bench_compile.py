@@ -9,10 +9,9 @@ from typing import Any, TypeVar
 import pytest
 
 import relprop as rp
-from benchmarks.agreement import check
-from benchmarks.bench import Bench, reference, setting_of
+from benchmarks.bench import Bench, setting_of
 from benchmarks.cases import VGG, VGG_RANDOM, Case
-from benchmarks.rivals import onnxruntime_session, relprop_run
+from benchmarks.rivals import contender, onnxruntime_session
 
 TASK = "alpha2_beta1"
 ROUNDS = 5
@@ -35,7 +34,8 @@ def bench_compile(bench: Bench, case: Case) -> None:
     which does both.
     """
     setting = setting_of(case, 1, bench.n_threads)
-    check("relprop", TASK, relprop_run(setting, TASK)(), reference(case, TASK))
+    bench.describe(case, 1, TASK)
+    bench.check(case, contender("relprop", setting, TASK))
     load: list[float] = []
     session: list[float] = []
 
@@ -54,4 +54,3 @@ def bench_compile(bench: Bench, case: Case) -> None:
 
     bench.benchmark.pedantic(compile_plan, setup=loaded, teardown=open_session, rounds=ROUNDS)
     bench.record_times("relprop", {"relprop load": load, "onnxruntime session": session})
-    bench.record(case=case.id, title=case.title, task=TASK, batch=1)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from benchmarks import machine
 from benchmarks.bench import Bench
 from benchmarks.cases import LENET, PERCEPTRON
-from relprop import from_onnx
 
 RIVALS = ("onnxruntime forward", "torch gradient", "zennit")
 
@@ -19,5 +16,5 @@ def bench_lenet(bench: Bench) -> None:
 def bench_perceptron(bench: Bench) -> None:
     """Bound by reading the weights: once forward, once backward, from wherever they lie."""
     bench.compare(PERCEPTRON, 1, "alpha2_beta1", RIVALS)
-    weights = from_onnx(PERCEPTRON.path()).parameter_count * np.dtype(np.float32).itemsize
-    bench.record(read_bytes=2 * weights, limits=machine.limits(bench.n_threads, 2 * weights))
+    read = 2 * PERCEPTRON.weight_bytes()
+    bench.record(read_bytes=read, limits=machine.limits(bench.n_threads, read))

@@ -12,8 +12,7 @@ import pytest
 
 import relprop as rp
 from benchmarks import machine
-from benchmarks.agreement import check
-from benchmarks.bench import Bench, reference, setting_of
+from benchmarks.bench import LEAST, MOST, Bench, setting_of
 from benchmarks.cases import VGG, VGG_RANDOM, Case
 from benchmarks.paired import Contender
 from benchmarks.rivals import onnxruntime_session
@@ -100,28 +99,15 @@ def bench_layers(bench: Bench, case: Case, tmp_path: Path) -> None:
     setting = setting_of(case, batch, bench.n_threads)
     ours = Profiled(setting.path, setting.x, setting.start, bench.n_threads)
     theirs = ProfiledSession(setting.path, setting.x, bench.n_threads, tmp_path / "profile")
-    errors = {
-        "relprop": check("relprop", TASK, ours.relevance(), reference(case, TASK)),
-        "onnxruntime forward": check(
-            "onnxruntime", "forward", theirs(), reference(case, "forward")
-        ),
-    }
-    everyone = [
-        Contender("relprop", TASK, ours),
-        Contender("onnxruntime forward", "forward", theirs),
-    ]
-    for one in everyone:
-        bench.warm_up(one)
-    bench.take_turns(everyone[0], everyone[1:])
+    bench.describe(case, batch, TASK)
+    bench.check(case, Contender("relprop", TASK, ours.relevance))
+    bench.check(case, Contender("onnxruntime forward", "forward", theirs))
+    subject = Contender("relprop", TASK, ours)
+    rival = Contender("onnxruntime forward", "forward", theirs)
+    for one in (subject, rival):
+        one.warm_up(bench.budget, LEAST, MOST)
+    bench.take_turns(subject, [rival])
     rows = ours.rows()
     for row, seconds in zip(rows, theirs.seconds(len(rows)), strict=True):
         row["seconds"]["onnxruntime forward"] = seconds
-    bench.record(
-        case=case.id,
-        title=case.title,
-        batch=batch,
-        task=TASK,
-        errors=errors,
-        rows=rows,
-        limits=machine.limits(bench.n_threads, 1 << 25),
-    )
+    bench.record(rows=rows, limits=machine.limits(bench.n_threads, 1 << 25))

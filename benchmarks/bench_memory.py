@@ -11,21 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-import relprop as rp
 from benchmarks import ROOT
-from benchmarks.agreement import check
-from benchmarks.bench import Bench, reference, setting_of
+from benchmarks.bench import Bench, setting_of
 from benchmarks.cases import VGG
-from benchmarks.rivals import relprop_run
+from benchmarks.rivals import contender
 
 TASK = "alpha2_beta1"
+ENGINES = ("relprop", "zennit", "torch gradient")
 
 
 @pytest.mark.parametrize("batch", [pytest.param(1), pytest.param(8, marks=pytest.mark.full)])
 def bench_memory(bench: Bench, batch: int, tmp_path: Path) -> None:
     """Copies of the weights, packed or split, count as memory above them."""
     setting = setting_of(VGG, batch, bench.n_threads)
-    check("relprop", TASK, relprop_run(setting, TASK)(), reference(VGG, TASK))
+    bench.describe(VGG, batch, TASK)
+    for engine in ENGINES:
+        bench.check(VGG, contender(engine, setting_of(VGG, 1, bench.n_threads), TASK))
     given = tmp_path / "input.npz"
     np.savez(given, x=setting.x, start=setting.start)
 
@@ -37,8 +38,6 @@ def bench_memory(bench: Bench, batch: int, tmp_path: Path) -> None:
         return found
 
     def everyone() -> dict[str, Any]:
-        return {engine: footprint(engine) for engine in ("relprop", "zennit", "torch gradient")}
+        return {engine: footprint(engine) for engine in ENGINES}
 
-    weights = rp.from_onnx(setting.path).parameter_count * np.dtype(np.float32).itemsize
-    bench.record(bytes=bench.once(everyone), weight_bytes=weights)
-    bench.record(case=VGG.id, title=VGG.title, task=TASK, batch=batch)
+    bench.record(bytes=bench.once(everyone), weight_bytes=VGG.weight_bytes())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.bench import Bench, reference, setting_of
+from benchmarks.bench import Bench, setting_of
 from benchmarks.cases import VGG, resized
 from benchmarks.paired import Contender
 from benchmarks.rivals import Setting, contender
@@ -31,8 +31,8 @@ def bench_threads(bench: Bench, batch: int) -> None:
         on_threads(name, setting, n) for name in ("relprop", "onnxruntime forward") for n in counts
     )
     assert np.array_equal(subject.run(), others[0].run())
-    references = {task: reference(VGG, task) for task in (TASK, "forward")}
-    bench.pair(subject, others, references, case=VGG.id, title=VGG.title, batch=batch, task=TASK)
+    bench.describe(VGG, batch, TASK)
+    bench.pair(VGG, subject, others)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +26,12 @@ class Case:
     title: str
     path: Callable[[], Path]  # of a file with one output
     inputs: Callable[[int], Array]  # batch -> (batch, ...) float32
+    amplifies: float = 1  # rounding, roughly, over VGG-16 with trained weights
+
+    def weight_bytes(self) -> int:
+        """In float32, each once."""
+        weights = onnx.load(self.path()).graph.initializer
+        return 4 * sum(math.prod(weight.dims) for weight in weights)
 
 
 def data() -> Path:
@@ -89,10 +96,16 @@ def random(id: str, title: str, maker: str, inputs: Callable[[int], Array]) -> C
 
 
 VGG = trained("vgg", "VGG-16 base, trained", replace(networks.VGG, size=224))
-VGG_RANDOM = random("vgg_random", "VGG-16, random weights", "vgg16", positive_photographs)
-RESNET = random("resnet", "ResNet-50, random weights", "resnet50", photographs)
+VGG_RANDOM = replace(
+    random("vgg_random", "VGG-16, random weights", "vgg16", positive_photographs), amplifies=10
+)
+RESNET = replace(
+    random("resnet", "ResNet-50, random weights", "resnet50", photographs), amplifies=10
+)
 SQUEEZENET = trained("squeezenet", "SqueezeNet 1.1, trained", networks.SQUEEZENET)
-EFFICIENTNET = trained("efficientnet", "EfficientNet-Lite0, trained", networks.EFFICIENTNET)
+EFFICIENTNET = replace(
+    trained("efficientnet", "EfficientNet-Lite0, trained", networks.EFFICIENTNET), amplifies=10
+)
 LENET = trained("lenet", "LeNet-5, trained", networks.LENET)
 PERCEPTRON = random("perceptron", "MLP 784-1296-1296-1296-10, random", "perceptron", digits)
 

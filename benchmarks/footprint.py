@@ -38,7 +38,6 @@ def main(engine: str, given: str, n_threads: str, task: str, network: str) -> No
     settle()
     before = held("VmRSS")
     run = MAKERS[engine](setting, task)
-    assert run is not None, engine
     run()
     settle()
     ready = held("VmRSS")

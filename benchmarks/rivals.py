@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import torch
 import oracle
 import relprop as rp
 from benchmarks.paired import Array, Contender, Run
-from benchmarks.torch_split import split, supports
+from benchmarks.torch_split import split
 from torch_networks import TorchNetwork
 from zennit_stub import import_zennit
 
@@ -88,18 +87,25 @@ def gradient_of(module: Any, given: torch.Tensor, start: torch.Tensor) -> Run:
     return run
 
 
+LAYOUTS = (torch.contiguous_format, torch.channels_last)
+
+
 def better_layout(module: Any, given: torch.Tensor, run_of: Callable[[Any, Any], Run]) -> Run:
     """run_of(module, given) with channels first or last in memory, whichever is faster here."""
     if given.ndim != 4:
         return run_of(module, given)
+
+    def run_in(layout: torch.memory_format) -> Run:
+        return run_of(module.to(memory_format=layout), given.to(memory_format=layout))
+
     seconds = {}
-    for layout in (torch.contiguous_format, torch.channels_last):
-        run = run_of(copy.deepcopy(module).to(memory_format=layout), given.to(memory_format=layout))
+    for layout in LAYOUTS:
+        run = run_in(layout)
         run()
         begin = time.perf_counter()
         run()
-        seconds[time.perf_counter() - begin] = run
-    return seconds[min(seconds)]
+        seconds[layout] = time.perf_counter() - begin
+    return run_in(min(LAYOUTS, key=seconds.__getitem__))
 
 
 def torch_forward(s: Setting, task: str) -> Run:
@@ -117,12 +123,9 @@ def torch_gradient(s: Setting, task: str) -> Run:
     )
 
 
-def torch_split(s: Setting, task: str) -> Run | None:
-    """Hand-written α-β, where the network is simple enough for it."""
-    module = torch_module(s.path)
-    if not supports(module):
-        return None
-    relevance = split(module, *ALPHA_BETA[task])
+def torch_split(s: Setting, task: str) -> Run:
+    """Hand-written α-β, for networks of convolutions, ReLUs and max pooling."""
+    relevance = split(torch_module(s.path), *ALPHA_BETA[task])
     return gradient_of(relevance, torch.from_numpy(s.x), torch.from_numpy(s.start))
 
 
@@ -175,7 +178,7 @@ OTHER_TASK = {
     "torch forward": "forward",
     "torch gradient": "gradient",
 }
-MAKERS: dict[str, Callable[[Setting, str], Run | None]] = {
+MAKERS: dict[str, Callable[[Setting, str], Run]] = {
     "relprop": relprop_run,
     "onnxruntime forward": lambda s, _: onnxruntime_forward(s.path, s.x, s.n_threads),
     "torch forward": torch_forward,
@@ -186,10 +189,8 @@ MAKERS: dict[str, Callable[[Setting, str], Run | None]] = {
 }
 
 
-def contender(name: str, setting: Setting, task: str) -> Contender | None:
-    """None where the engine cannot do the task on this network."""
-    run = MAKERS[name](setting, task)
-    return None if run is None else Contender(name, OTHER_TASK.get(name, task), run)
+def contender(name: str, setting: Setting, task: str) -> Contender:
+    return Contender(name, OTHER_TASK.get(name, task), MAKERS[name](setting, task))
 
 
 def float64_reference(s: Setting, task: str) -> Array:

@@ -91,10 +91,6 @@ class Activation(nn.Module):
         return PassReLU.apply(x)
 
 
-def supports(module: TorchNetwork) -> bool:
-    return all(isinstance(m, nn.Conv2d | nn.ReLU | nn.MaxPool2d) for m in module.layers.values())
-
-
 def split(module: TorchNetwork, alpha: float, beta: float) -> nn.Module:
     """module with its layers replaced, in place; backward gives relevance."""
     signed = {module.input}
@@ -106,6 +102,8 @@ def split(module: TorchNetwork, alpha: float, beta: float) -> nn.Module:
             signed.add(output)
         elif isinstance(layer, nn.ReLU):
             module.layers[key] = Activation()
-        elif not signed.isdisjoint(inputs):
-            signed.add(output)
+        else:
+            assert isinstance(layer, nn.MaxPool2d), layer
+            if not signed.isdisjoint(inputs):
+                signed.add(output)
     return module

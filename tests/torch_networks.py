@@ -111,7 +111,8 @@ def conv_module(layer: oracle.Conv) -> nn.Module:
 
 
 def dense_module(layer: oracle.Dense) -> nn.Module:
-    dense = nn.Linear(layer.weight.shape[1], len(layer.weight), bias=layer.bias is not None)
+    sizes = (layer.weight.shape[1], len(layer.weight))
+    dense = nn.utils.skip_init(nn.Linear, *sizes, bias=layer.bias is not None)
     dense.weight = parameter(layer.weight)
     dense.bias = None if layer.bias is None else parameter(layer.bias)
     return dense
