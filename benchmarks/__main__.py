@@ -19,7 +19,7 @@ from benchmarks.tables import TABLES
 
 PARTS = sorted(file.stem.removeprefix("bench_") for file in ROOT.glob("benchmarks/bench_*.py"))
 # A full run measures these parts once more with the instruction set of most machines.
-ALSO_AVX2 = ("networks",)
+ALSO_AVX2 = ("kernels", "latency", "networks")
 # Rivals are held to the instruction set where they can be. ONNX Runtime cannot.
 LIMITED = {
     "avx2": {
@@ -37,6 +37,7 @@ def measure(part: str, isa: str, options: list[str]) -> int:
     """Runs one part in a process of its own; its exit status."""
     file = RESULTS / isa / f"{part}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
     command = [
         *(sys.executable, "-m", "pytest", f"benchmarks/bench_{part}.py", "-p", "no:cacheprovider"),
         *("--benchmark-json", str(file), "--benchmark-columns=min,median,iqr,rounds"),
@@ -85,6 +86,9 @@ def main() -> int:
         if not (options.parts or options.quick or options.isa) and isa != "avx2":
             runs += [(part, "avx2", BRIEF) for part in ALSO_AVX2 if "avx2" in rp.info()["isas"]]
     failed = [(part, isa) for part, isa, effort in runs if measure(part, isa, [*effort, *more])]
+    if isa not in report.measured():
+        print(f"nothing has been measured with {isa}", file=sys.stderr)
+        return 1
     for each in dict.fromkeys([isa, *(isa for _, isa, _ in runs)]):
         show(each)
     if options.docs:

@@ -100,6 +100,7 @@ def bench_layers(bench: Bench, case: Case, tmp_path: Path) -> None:
     ours = Profiled(setting.path, setting.x, setting.start, bench.n_threads)
     theirs = ProfiledSession(setting.path, setting.x, bench.n_threads, tmp_path / "profile")
     bench.describe(case, batch, TASK)
+    bench.record(limits=machine.limits(bench.n_threads, 1 << 25))
     bench.check(case, Contender("relprop", TASK, ours.relevance))
     bench.check(case, Contender("onnxruntime forward", "forward", theirs))
     subject = Contender("relprop", TASK, ours)
@@ -110,4 +111,4 @@ def bench_layers(bench: Bench, case: Case, tmp_path: Path) -> None:
     rows = ours.rows()
     for row, seconds in zip(rows, theirs.seconds(len(rows)), strict=True):
         row["seconds"]["onnxruntime forward"] = seconds
-    bench.record(rows=rows, limits=machine.limits(bench.n_threads, 1 << 25))
+    bench.record(rows=rows)

@@ -22,7 +22,7 @@ import numpy as np
 import relprop as rp
 from benchmarks import ROOT
 from benchmarks.agreement import check
-from benchmarks.cases import CASES
+from benchmarks.cases import CASES, NoDataError
 from benchmarks.paired import Array
 from benchmarks.stats import median_interval, paired_ratios, quartiles, verdict
 from benchmarks.tables import markdown, time
@@ -157,11 +157,13 @@ def main(given: list[str]) -> int:
     options = parser.parse_args(given)
     try:
         packages = [package_path(build) for build in (options.base, options.other)]
-    except ValueError as problem:
+        for case in options.case:
+            CASES[case].path()
+    except (ValueError, NoDataError) as problem:
         parser.error(str(problem))
     header = ["task", options.base, options.other, "ratio", "95 % interval", "the other is"]
+    more = (str(options.batch), str(options.threads))
     for case in options.case:
-        more = (str(options.batch), str(options.threads))
         base, other = measure(packages, case, options.tasks, options.rounds, *more)
         rows = [row(task, base[task], other[task]) for task in options.tasks]
         print(f"\n{CASES[case].title}, batch {options.batch}\n\n{markdown(header, rows)}")

@@ -17,7 +17,8 @@ Run = Callable[[], Array]
 PAUSE = 0.1
 # Calls shorter than this are timed in blocks of about this length.
 BLOCK = 0.004
-SLOW = 5.0
+# One call of this length tells how long a call is.
+LONG = 5.0
 
 
 @dataclass
@@ -52,7 +53,7 @@ class Contender:
         begin = time.perf_counter()
         result = self.run()
         seconds = time.perf_counter() - begin
-        if seconds < SLOW:  # the first call may have compiled something
+        if seconds < LONG:  # the first call may have compiled something
             begin = time.perf_counter()
             self.run()
             seconds = time.perf_counter() - begin

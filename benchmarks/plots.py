@@ -45,7 +45,7 @@ def rivals(results: Results, axes: Any) -> None:
 def batches(results: Results, axes: Any) -> None:
     """Time per image of VGG-16 against the batch."""
     lines: dict[str, list[tuple[int, float]]] = {}
-    for record in results.of("scaling"):
+    for record in results.of("scaling", "seconds"):
         if record.name.startswith("bench_batch"):
             batch = record.info["batch"]
             for who in record.contenders:

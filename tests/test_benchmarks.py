@@ -122,7 +122,13 @@ def a_run() -> Results:
         record(
             "networks", {"relprop": [1.4, 2.8, None], ORT: [1, 2, 9]}, task="alpha1_beta0", **vgg
         ),
-        record("memory", {}, bytes={"relprop": {"ready": 5, "peak": 30}}, weight_bytes=10, **vgg),
+        record(
+            "memory",
+            {},
+            bytes={"relprop": {"peak": 30}, "zennit": {"peak": 110}},
+            weight_bytes=10,
+            **vgg,
+        ),
     ]
     return Results("avx2", {}, records)
 
@@ -135,6 +141,8 @@ def test_targets_say_what_is_met_and_what_was_not_run() -> None:
     assert met["VGG-16 base, trained weights, batch 8, α1β0"][1:] == (f"1.40 {unit}", "**no**")
     assert met["compiling VGG-16 for α2β1"] == ("≤ 1.00 s", "not run", "")
     assert met["LeNet-5, one digit, α2β1, from Python"][0] == "≤ 60 µs"
+    memory = met["peak memory above the weights, VGG-16 base, batch 8, α2β1"]
+    assert memory == ("≤ 0.33 × Zennit", "0.20 × Zennit", "yes")
 
 
 def test_at_least_and_at_most() -> None:
