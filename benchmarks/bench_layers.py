@@ -12,7 +12,7 @@ import pytest
 
 import relprop as rp
 from benchmarks import machine
-from benchmarks.bench import LEAST, MOST, Bench, setting_of
+from benchmarks.bench import Bench, setting_of
 from benchmarks.cases import VGG, VGG_RANDOM, Case
 from benchmarks.paired import Contender
 from benchmarks.rivals import onnxruntime_session
@@ -106,7 +106,7 @@ def bench_layers(bench: Bench, case: Case, tmp_path: Path) -> None:
     subject = Contender("relprop", TASK, ours)
     rival = Contender("onnxruntime forward", "forward", theirs)
     for one in (subject, rival):
-        one.warm_up(bench.budget, LEAST, MOST)
+        one.warm_up(bench.budget)
     bench.take_turns(subject, [rival])
     rows = ours.rows()
     for row, seconds in zip(rows, theirs.seconds(len(rows)), strict=True):

@@ -63,6 +63,7 @@ def paired_rows(record: Record) -> Rows:
             who,
             time(median),
             f"{time(low)} – {time(high)}",
+            str(sum(seconds is not None for seconds in record.info["seconds"][who])),
             "" if who == subject else f"{ratio.median:.3g} ({ratio.low:.3g} – {ratio.high:.3g})",
             "" if error is None else f"{error:.0e}",
         ]
@@ -70,7 +71,8 @@ def paired_rows(record: Record) -> Rows:
 
 
 PAIRED = [
-    "network", "batch", "task", "engine", "median", "quartiles", "relprop's time over it", "error",
+    "network", "batch", "task", "engine", "median", "quartiles", "rounds",
+    "relprop's time over it", "error",
 ]  # fmt: skip
 
 
