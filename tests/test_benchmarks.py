@@ -60,12 +60,23 @@ def test_too_few_values_give_no_interval(n: int) -> None:
         stats.median_interval([1.0] * n)
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99, stats.joint(0.95, 8)])
+def test_the_least_number_of_values(confidence: float) -> None:
+    least = stats.least_values(confidence)
+    assert stats.median_interval([1.0] * least, confidence) == (1, 1)
+    with pytest.raises(ValueError, match="do not give an interval"):
+        stats.median_interval([1.0] * (least - 1), confidence)
+
+
 def test_verdicts() -> None:
     assert stats.verdict([0.9, 0.95, 0.92, 0.97, 0.96, 0.91, 0.93]) == "faster"
     assert stats.verdict([1.1, 1.05, 1.02, 1.07, 1.06, 1.01, 1.03]) == "slower"
     # One round of seven the other way: not enough.
     assert stats.verdict([0.9, 0.95, 0.92, 0.97, 0.96, 0.91, 1.01]) == "inside the noise"
     assert stats.verdict([1.0] * 7) == "inside the noise"
+    # Seven rounds are too few for one row among eight.
+    with pytest.raises(ValueError, match="do not give an interval"):
+        stats.verdict([0.9] * 7, stats.joint(0.95, 8))
 
 
 def test_everyone_takes_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
