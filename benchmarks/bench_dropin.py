@@ -9,14 +9,14 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from captum.attr import LRP as CaptumLRP
 from captum.attr._utils.custom_modules import Addition_Module
 
 from benchmarks import dropin_modules
-from benchmarks.bench import Bench
+from benchmarks.agreement import check
+from benchmarks.bench import LEAST, MOST, Bench
 from benchmarks.paired import Array, Contender
 from relprop.compat import captum as captum_front
 from relprop.compat import zennit as zennit_front
@@ -24,8 +24,10 @@ from zennit_stub import import_zennit
 
 # The bar of agreement.py; ε rules divide by sums of both signs.
 TASK = "epsilon"
+EPSILON = 1e-3
 COMPOSITES = ("epsilon_plus", "epsilon_alpha2_beta1_flat")
 BATCH = 8
+TITLES = {"vgg16": "VGG-16", "resnet50": "ResNet-50"}
 
 
 def images(count: int) -> torch.Tensor:
@@ -45,14 +47,21 @@ def captum_script(lrp: Callable[[Any], Any], module: Any, x: torch.Tensor) -> Ar
     return relevance.detach().numpy()
 
 
-def compare(bench: Bench, module: Any, rival: str, run: Callable[..., Array], **info: Any) -> None:
-    """run(which, module, x): "relprop" or the rival. The rival in float64 is the reference."""
-    x, first = images(BATCH), images(1)
-    reference = run(rival, copy.deepcopy(module).double(), first.double())
-    contenders = [
+def compare(bench: Bench, module: Any, rival: str, run: Callable[..., Array]) -> None:
+    """run(which, module, x): "relprop" or the rival, which in float64 is the reference."""
+    torch.set_num_threads(bench.n_threads)
+    x = images(BATCH)
+    reference = run(rival, copy.deepcopy(module).double(), x[:1].double())
+    everyone = [
         Contender(name, TASK, lambda name=name: run(name, module, x)) for name in ("relprop", rival)
     ]
-    bench.pair(contenders[0], contenders[1:], {TASK: np.asarray(reference)}, batch=BATCH, **info)
+    errors, results = {}, []
+    for one in everyone:
+        results.append(one.warm_up(bench.budget, LEAST if not results else 1, MOST))
+        errors[one.name] = check(one.name, TASK, results[-1], reference)
+    check("relprop", TASK, results[0], results[1], factor=2)
+    bench.record(errors=errors)
+    bench.take_turns(everyone[0], everyone[1:])
 
 
 @pytest.mark.full
@@ -64,7 +73,7 @@ def bench_zennit(bench: Bench, network: str, composite: str) -> None:
     packages = {"relprop": zennit_front, "zennit": zennit}
     made = {
         name: package.composites.COMPOSITES[composite](
-            canonizers=dropin_modules.merged_batch_norm(zennit)
+            epsilon=EPSILON, canonizers=dropin_modules.merged_batch_norm(zennit)
         )
         for name, package in packages.items()
     }
@@ -72,8 +81,8 @@ def bench_zennit(bench: Bench, network: str, composite: str) -> None:
     def run(name: str, module: Any, x: torch.Tensor) -> Array:
         return zennit_script(packages[name], module, made[name], x)
 
-    title = {"vgg16": "VGG-16", "resnet50": "ResNet-50"}[network]
-    compare(bench, module, "zennit", run, case=network, title=title, task=f"zennit {composite}")
+    bench.record(case=network, title=TITLES[network], batch=BATCH, task=f"zennit {composite}")
+    compare(bench, module, "zennit", run)
 
 
 @pytest.mark.full
@@ -87,5 +96,5 @@ def bench_captum(bench: Bench, network: str) -> None:
     def run(name: str, module: Any, x: torch.Tensor) -> Array:
         return captum_script(scripts[name], module, x)
 
-    title = {"vgg16": "VGG-16", "resnet50": "ResNet-50"}[network]
-    compare(bench, make(), "captum", run, case=network, title=title, task="captum epsilon")
+    bench.record(case=network, title=TITLES[network], batch=BATCH, task="captum epsilon")
+    compare(bench, make(), "captum", run)

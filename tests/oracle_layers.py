@@ -45,8 +45,8 @@ def stabilize(a: Array, epsilon: float) -> Array:
 
 @dataclass(frozen=True)
 class Rule:
-    """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, reweighted, pass or
-    norm. alpha and beta of reweighted are the factors of W⁺ and W⁻."""
+    """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, reweighted, pass
+    or norm. alpha and beta of reweighted are the factors of W⁺ and W⁻."""
 
     kind: str
     alpha: float = 1.0
