@@ -50,7 +50,7 @@ $(VENV)/.package: $(VENV)/.build $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.build
 	$(PIP) install --group test
-	$(PIP) install --no-deps --group zennit
+	$(PIP) install --no-deps --group peers
 	@touch $@
 
 lint: $(VENV)/.test
