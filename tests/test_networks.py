@@ -149,7 +149,7 @@ HEATMAPS = [
     (LENET, 16, list(RULE_OF_LAYER)),
     (GAN_DISCRIMINATOR, 16, list(RULE_OF_LAYER)),
     (GAN_GENERATOR, 16, list(RULE_OF_LAYER)),
-    (SQUEEZENET, 3, list(RULE_OF_LAYER)),
+    (SQUEEZENET, 8, list(RULE_OF_LAYER)),
     (VGG, 3, list(RULE_OF_LAYER)),
     (EFFICIENTNET, 1, ["epsilon", "z_plus", "alpha2_beta1", "gamma", "gradient"]),
 ]

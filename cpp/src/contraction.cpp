@@ -86,7 +86,8 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.reason = choice.reason;
   switch (c.path) {
     case Path::skip:
-      if (!c.pointwise) c.sliding = sliding_columns(c.shape.x, c.shape.kernel_width);
+      if (!c.pointwise)
+        c.sliding = sliding_columns(c.shape.x, c.shape.kernel_width, c.shape.source_width);
       c.skip = pack_skip(weight, mode, c.shape.out_pixels() < kFewPixels, c.shape.kernel_width,
                          c.sliding, kernels);
       if (c.sliding.valid) c.shape.x = in_sliding_order(c.shape.x, c.sliding);

@@ -42,7 +42,7 @@ std::int64_t fold_stride(const Contraction& c, const Kernels& kernels) {
 void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   c.skip = pack_fold(weight, c.mode, kernels);
-  c.fold_shift = tap_shifts(s.x, s.kernel_width);
+  c.fold_shift = tap_shifts(s.x, s.kernel_width, s.source_width);
   for (std::int32_t shift : c.fold_shift)
     c.fold_margin = std::max<std::int64_t>(c.fold_margin, std::abs(shift));
   const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);

@@ -51,37 +51,39 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
 
-std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel) {
+std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
+                                     std::int64_t sources) {
   std::vector<std::int32_t> shift(static_cast<std::size_t>(kernel), 0);
-  std::vector<bool> seen(static_cast<std::size_t>(kernel), false);
+  std::vector<std::int64_t> seen(static_cast<std::size_t>(kernel), 0);
+  const AxisTaps taps = table.view();
   for (std::int64_t o = 0; o < table.size(); ++o)
-    for (auto i = static_cast<std::size_t>(table.begin[static_cast<std::size_t>(o)]);
-         i < static_cast<std::size_t>(table.begin[static_cast<std::size_t>(o) + 1]); ++i) {
-      const auto t = static_cast<std::size_t>(table.tap[i]);
-      const auto s = static_cast<std::int32_t>(table.source[i] - o);
-      if (seen[t] && shift[t] != s) return {};
+    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
+      const auto t = static_cast<std::size_t>(taps.tap[i]);
+      const auto s = static_cast<std::int32_t>(taps.source[i] - o);
+      if (seen[t]++ != 0 && shift[t] != s) return {};
       shift[t] = s;
-      seen[t] = true;
     }
-  if (std::find(seen.begin(), seen.end(), false) != seen.end()) return {};
+  for (std::size_t t = 0; t < shift.size(); ++t) {
+    const std::int64_t first = std::max<std::int64_t>(0, -shift[t]);
+    const std::int64_t end = std::min<std::int64_t>(table.size(), sources - shift[t]);
+    if (seen[t] == 0 || seen[t] != end - first) return {};
+  }
   return shift;
 }
 
-SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel) {
+SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel, std::int64_t sources) {
   SlidingColumns s;
   if (kernel != 3) return s;
-  std::int64_t whole = 0;
-  while (whole < table.size() && table.count(whole) != 3) ++whole;
-  if (whole == table.size()) return s;
-  const AxisTaps taps = table.view();
-  for (std::int32_t t = 0; t < 3; ++t) s.tap[t] = taps.tap[taps.begin[whole] + t];
-  s.offset = taps.source[taps.begin[whole]] - whole;
-  for (std::int64_t o = 0; o < table.size(); ++o)
-    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
-      const std::int64_t t = taps.source[i] - o - s.offset;
-      if (t < 0 || t > 2 || s.tap[t] != taps.tap[i]) return s;
-      if (i > taps.begin[o] && taps.source[i] <= taps.source[i - 1]) return s;
-    }
+  const std::vector<std::int32_t> shift = tap_shifts(table, kernel, sources);
+  if (shift.empty()) return s;
+  s.offset = *std::min_element(shift.begin(), shift.end());
+  bool there[3] = {};
+  for (std::int32_t t = 0; t < 3; ++t) {
+    const std::int64_t place = shift[static_cast<std::size_t>(t)] - s.offset;
+    if (place > 2 || there[place]) return s;
+    there[place] = true;
+    s.tap[place] = t;
+  }
   s.valid = true;
   return s;
 }

@@ -28,9 +28,10 @@ TapTable transposed(const TapTable& table, std::int64_t sources);
 TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources);
 TapTable identity_taps(std::int64_t size);
 
-// The shift s of every tap, if each output o reads its sources at o + s: any kernel of stride 1,
-// from either side. Empty otherwise, and if a tap is never inside.
-std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel);
+// The shift s of every tap, if each output o reads source o + s wherever that is one: any kernel of
+// stride 1, from either side. Empty otherwise, and if a tap is never inside.
+std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
+                                     std::int64_t sources);
 
 // Output o reads sources o + offset + {0, 1, 2}, where they exist, through the same three taps
 // everywhere: a 3-wide kernel of stride 1, from either side.
@@ -39,7 +40,7 @@ struct SlidingColumns {
   std::int64_t offset = 0;
   std::int32_t tap[3] = {0, 1, 2};  // that reads source o + offset + its index
 };
-SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel);
+SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel, std::int64_t sources);
 // The same table with taps numbered as they slide.
 TapTable in_sliding_order(TapTable table, const SlidingColumns& sliding);
 

