@@ -149,3 +149,21 @@ def test_what_leaks_is_accounted_for(case: Architecture, bias: Any) -> None:
         near = [layer.name, *(names[i] for i in inputs[layer.name])]
         assert abs(layer.rest) <= 1e-6 * sum(np.abs(relevance[name]).sum() for name in near), layer
         assert layer.bias == 0 or bias == "absorb"
+
+
+def test_layer_norms_can_pass() -> None:
+    """What arrives behind a layer norm leaves in front of it, where Norm would share it out."""
+    (case,) = cases("convnext")
+    for layer_norm, same in ((rp.Pass(), True), (rp.Norm(), False)):
+        lrp = rp.LRP(model_of(case), rp.Composite(layer_norm=layer_norm))
+        _, layers = lrp.attribute(case.inputs(2).numpy(), return_layers=True)
+        for block in ("features.2", "features.5"):
+            before, behind = layers[f"{block}.permute"], layers[f"{block}.norm"]
+            assert behind.any()
+            assert np.array_equal(before, behind) == same
+
+
+def test_summaries_name_the_new_layers() -> None:
+    text = "".join(model_of(case).summary() for case in cases("convnext", "unet", "mobilenet-v3"))
+    for op in ("layer_norm", "resample", "gather", "product"):
+        assert op in text

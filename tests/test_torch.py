@@ -289,6 +289,29 @@ def test_functions(name: str) -> None:
     assert (actual - expected).abs().max() <= RELATIVE * expected.abs().max()
 
 
+GATES: dict[str, tuple[Any, list[float]]] = {
+    "sigmoid": (lambda a, b: torch.sigmoid(b) * a, [1, 0]),
+    "sigmoid of a wide value": (lambda a, b: a[:, :, :1] * torch.sigmoid(b), [1, 0]),
+    "broadcast": (lambda a, b: b.mean((2, 3), keepdim=True) * a, [1, 0]),
+    "broadcast after a ReLU6": (lambda a, b: F.relu6(a) * b.mean((2, 3), keepdim=True), [1, 0]),
+    "written out": (lambda a, b: a * F.relu6(b + 3) / 6, [1, 0]),
+    "neither": (lambda a, b: torch.tanh(a) * b, [0.5, 0.5]),
+    "both": (lambda a, b: torch.sigmoid(a) * torch.sigmoid(b), [0.5, 0.5]),
+}
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_which_factor_is_the_gate(name: str) -> None:
+    """The shares of the relevance that the first and the second half of the channels get."""
+    function, shares = GATES[name]
+    torch.manual_seed(0)
+    module, x = Called(lambda x: function(x[:, :3], x[:, 3:])), torch.rand(2, *IMAGE) + 0.5
+    model = rp.from_torch(module, x)
+    relevance = rp.LRP(model).attribute(x, start=torch.ones_like(model(x)))
+    parts = torch.stack([relevance[:, :3].sum(), relevance[:, 3:].sum()]) / relevance.sum()
+    assert torch.allclose(parts, torch.tensor(shares).float(), rtol=0, atol=1e-5)
+
+
 def in_place_view(x: Any) -> Any:
     y = x * 2
     part = y[:, :3]
@@ -422,3 +445,11 @@ def test_importing_relprop_imports_no_torch() -> None:
         "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_old_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
+    with pytest.raises(
+        ImportError, match=r"^torch is 2\.5\.1\+cpu; from_torch needs 2\.6 or newer$"
+    ):
+        rp.from_torch(nn.Linear(2, 2), torch.zeros(1, 2))

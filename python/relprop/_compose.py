@@ -46,27 +46,33 @@ def add_broadcast(model: _core.Model, layer: int, shape: tuple[int, ...], new_na
 def add_product(model: _core.Model, name: str, a: int, b: int, new_name: NewName) -> int:
     """The product of two layers, which broadcast; the gate, if one is, is told to the engine.
 
-    A factor is the gate where it alone comes out of a sigmoid or another function between 0 and
-    some bound, or where it alone is broadcast.
+    A factor is the gate if it alone comes out of a sigmoid or hard sigmoid; failing that, if it
+    alone is broadcast; failing that, if it alone comes out of a clip, as in x * relu6(x + 3) / 6.
 
     Raises:
         ValueError: the shapes do not broadcast.
     """
     shapes = model.shape(a), model.shape(b)
     shape = np.broadcast_shapes(*shapes)
-    gates = [_bounded(model, layer) for layer in (a, b)]
-    if gates[0] == gates[1]:
-        gates = [s != shape for s in shapes]
-    wide = [add_broadcast(model, layer, shape, new_name) for layer in (a, b)]
-    signal, other = wide if not gates[0] or gates[1] else wide[::-1]
-    return model.add_product(name, signal, other, gates[0] != gates[1])
+    functions = [_function(model, layer) for layer in (a, b)]
+    a, b = (add_broadcast(model, layer, shape, new_name) for layer in (a, b))
+    for is_gate in (
+        [function in ("sigmoid", "hard_sigmoid") for function in functions],
+        [s != shape for s in shapes],
+        [function == "clip" for function in functions],
+    ):
+        if is_gate[0] != is_gate[1]:
+            signal, gate = (a, b) if is_gate[1] else (b, a)
+            return model.add_product(name, signal, gate)
+    return model.add_product(name, a, b, gate=False)
 
 
-def _bounded(model: _core.Model, layer: int) -> bool:
+def _function(model: _core.Model, layer: int) -> str:
+    """The kind of the layer that the values come out of."""
     nodes = model.nodes
     while nodes[layer][1] in _CARRIERS:
         layer = nodes[layer][2][0]
-    return nodes[layer][1] in ("sigmoid", "hard_sigmoid", "clip")
+    return nodes[layer][1]
 
 
 def nearest_matrix(source: IntArray, sources: int) -> FloatArray:

@@ -278,6 +278,7 @@ def from_torch(module: torch.nn.Module, example: torch.Tensor, output: str | Non
         ValueError: example has no batch axis or no axis beside it, or there is no such output.
         UnsupportedError: torch.export cannot trace the module, or an operator that relprop has no
             layer for; a ValueError too.
+        ImportError: torch is older than 2.6.
     """
     loaded: Any = sys.modules.get("torch")  # never imported here: a module comes with it
     if loaded is None or not isinstance(module, loaded.nn.Module):

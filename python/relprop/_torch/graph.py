@@ -84,7 +84,9 @@ def trace(module: torch.nn.Module, example: torch.Tensor) -> Graph:
 
     Raises:
         UnsupportedError: torch cannot trace it, or it has another input than one tensor of floats.
+        ImportError: torch is too old.
     """
+    _check_version(str(torch.__version__))
     samples = example.new_zeros((BATCH, *example.shape[1:]))
     with torch.no_grad():
         try:
@@ -105,6 +107,13 @@ def trace(module: torch.nn.Module, example: torch.Tensor) -> Graph:
         sample_shape=tuple(example.shape[1:]),
         outputs=_outputs(program),
     )
+
+
+def _check_version(version: str) -> None:
+    """Earlier exports replace operators by others, which have no handlers here."""
+    major, minor = (int(part) for part in version.split(".")[:2])
+    if (major, minor) < (2, 6):
+        raise ImportError(f"torch is {version}; from_torch needs 2.6 or newer")
 
 
 def _inputs(program: Any) -> tuple[dict[torch.fx.Node, torch.Tensor], torch.fx.Node]:

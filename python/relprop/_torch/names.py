@@ -17,17 +17,16 @@ def layer_names(graph: torch.fx.Graph, module: torch.nn.Module) -> dict[torch.fx
     second use of a name is "name#2".
     """
     nodes = [node for node in graph.nodes if node.op not in ("placeholder", "output", "get_attr")]
+    modules = dict(module.named_modules(remove_duplicate=False))
     last = {_caller(node)[0]: node for node in nodes}
     taken: set[str] = set()
     names = {}
     for node in nodes:
         key, path = _caller(node)
-        leaf = path and not any(True for _ in module.get_submodule(path).children())
-        if leaf and last[key] is node:
-            name = path
-        else:
-            name = ".".join(filter(None, (path, _operator(node))))
-        names[node] = unique(name, taken)
+        called = modules.get(path) if path else None
+        leaf = called is not None and next(called.children(), None) is None
+        own = leaf and last[key] is node
+        names[node] = unique(path if own else f"{path}.{_operator(node)}".lstrip("."), taken)
         taken.add(names[node])
     return names
 
