@@ -113,7 +113,7 @@ def test_decoder_draws_digits_of_every_class() -> None:
     assert 0.08 < pictures.mean() < 0.18
     named, judged = (network(pictures).argmax(1) for network in (zoo.digits(), zoo.digits_judge()))
     assert np.bincount(named, minlength=10).min() >= 10
-    # Noise gets 0.1; with 1,000 codes it was 0.79, of which 0.7 is five standard errors (of 500) away.
+    # 0.79 of other 1,000 codes: 0.7 is five standard errors of 500 below. Noise would get 0.1.
     assert (named == judged).mean() >= 0.7
 
 
@@ -152,7 +152,7 @@ def test_density_is_a_machine_of_the_stated_size() -> None:
 def test_card_states_the_likelihood(test_digits: tuple[np.ndarray, np.ndarray]) -> None:
     text = card("digits_rbm()")
     score = density().log_density(test_digits[0].reshape(10_000, 784))
-    mean, spread = re.findall(r"mean (-[0-9.]+) nats, standard deviation ([0-9.]+)", text)[0]
+    mean, spread = re.findall(r"mean (-\d+\.\d) nats, standard deviation (\d+\.\d)", text)[0]
     assert score.mean() == pytest.approx(float(mean), abs=0.06)
     assert score.std() == pytest.approx(float(spread), abs=0.06)
     (normaliser,) = re.findall(r"log Z ≈ (-[0-9.]+) nats", text)
