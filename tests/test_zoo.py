@@ -15,8 +15,6 @@ from relprop import _rbm, zoo
 FILES = resources.files(zoo)
 ROOT = Path(__file__).resolve().parents[1]
 
-AGREEMENT = 0.7
-
 
 @pytest.fixture(scope="module")
 def test_digits(data: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -115,8 +113,8 @@ def test_decoder_draws_digits_of_every_class() -> None:
     assert 0.08 < pictures.mean() < 0.18
     named, judged = (network(pictures).argmax(1) for network in (zoo.digits(), zoo.digits_judge()))
     assert np.bincount(named, minlength=10).min() >= 10
-    # Chance is 0.1; the two networks agree on pictures that are clearly some digit.
-    assert (named == judged).mean() >= AGREEMENT
+    # 0.79 of other 1,000 codes: 0.7 is five standard errors of 500 below. Noise would get 0.1.
+    assert (named == judged).mean() >= 0.7
 
 
 def test_density_prefers_every_real_digit_to_its_shuffled_self(
@@ -152,12 +150,14 @@ def test_density_is_a_machine_of_the_stated_size() -> None:
 
 
 def test_card_states_the_likelihood(test_digits: tuple[np.ndarray, np.ndarray]) -> None:
-    stated = re.search(
-        r"log Z ≈ (-?[0-9.]+) nats.*?mean (-?[0-9.]+) nats", card("digits_rbm()"), re.S
-    )
-    assert stated
-    score = density().log_density(test_digits[0].reshape(10_000, 784)).mean()
-    assert score - float(stated[1]) == pytest.approx(float(stated[2]), abs=0.1)
+    text = card("digits_rbm()")
+    score = density().log_density(test_digits[0].reshape(10_000, 784))
+    mean, spread = re.findall(r"mean (-\d+\.\d) nats, standard deviation (\d+\.\d)", text)[0]
+    assert score.mean() == pytest.approx(float(mean), abs=0.06)
+    assert score.std() == pytest.approx(float(spread), abs=0.06)
+    (normaliser,) = re.findall(r"log Z ≈ (-[0-9.]+) nats", text)
+    (likelihood,) = re.findall(r"about (\d+) nats a digit", text)
+    assert float(mean) - float(normaliser) == pytest.approx(float(likelihood), abs=0.6)
 
 
 def test_samples_are_one_digit_per_class_and_named_correctly() -> None:
