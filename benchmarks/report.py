@@ -13,6 +13,8 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 IMAGES = ROOT / "docs" / "images"
 # <!-- table: name --> ... <!-- end --> is replaced; "name isa" takes the table of another run.
 PLACE = re.compile(r"(<!-- table: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
+# <!-- plot: name --> ... <!-- end --> becomes the picture, if there is one.
+PICTURE = re.compile(r"(<!-- plot: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def text(results: Results) -> str:
@@ -48,6 +50,17 @@ def fill(document: str, runs: dict[str, Results], default: str) -> str:
     return PLACE.sub(table, document)
 
 
+def show_plots(document: str, drawn: set[str]) -> str:
+    """The document with the plots of these names."""
+
+    def picture(found: re.Match[str]) -> str:
+        begin, name, end = found.groups()
+        text = f"![{plots.PLOTS[name].caption}](images/{name}.png)\n" if name in drawn else ""
+        return f"{begin}{text}{end}"
+
+    return PICTURE.sub(picture, document)
+
+
 def measured() -> list[str]:
     """The instruction sets that have results."""
     return sorted({file.parent.name for file in RESULTS.glob("*/*.json")})
@@ -55,6 +68,7 @@ def measured() -> list[str]:
 
 def update_documents(default: str) -> None:
     runs = {isa: load(RESULTS / isa) for isa in measured()}
-    DOCUMENT.write_text(fill(DOCUMENT.read_text(), runs, default))
+    text = fill(DOCUMENT.read_text(), runs, default)
     if default in runs:
-        plots.draw(runs[default], IMAGES)
+        text = show_plots(text, {file.stem for file in plots.draw(runs[default], IMAGES)})
+    DOCUMENT.write_text(text)

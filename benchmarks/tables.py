@@ -26,6 +26,12 @@ def time(seconds: float) -> str:
     raise AssertionError
 
 
+BUSY = (
+    "\n\nThe machine was busy with other work (load above twice its cores): times are too long, "
+    "ratios uncertain."
+)
+
+
 def machine(results: Results) -> str:
     """One line per part, because parts can be run on different days."""
     rows = []
@@ -43,7 +49,9 @@ def machine(results: Results) -> str:
                 f"{versions}",
             ]
         )
-    return markdown(["part", "date", "machine", "threads", "ISA", "versions"], rows)
+    busy = any(where["load"] > 2 * where["cores"] for where in results.machines.values())
+    header = ["part", "date", "machine", "threads", "ISA", "versions"]
+    return markdown(header, rows) + BUSY * busy
 
 
 def target_table(results: Results) -> str:

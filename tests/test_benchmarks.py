@@ -193,6 +193,14 @@ def test_tables_are_put_between_their_marks() -> None:
     assert report.fill(filled, {"avx2": a_run()}, "avx2") == filled
 
 
+def test_pictures_that_were_not_drawn_are_not_linked() -> None:
+    text = "<!-- plot: rivals -->\n<!-- end -->\n<!-- plot: batches -->\nold\n<!-- end -->\n"
+    shown = report.show_plots(text, {"rivals"})
+    assert "![α2β1 heatmaps in forward passes of ONNX Runtime](images/rivals.png)" in shown
+    assert shown.endswith("<!-- plot: batches -->\n<!-- end -->\n")
+    assert report.show_plots(shown, {"rivals"}) == shown
+
+
 def test_the_document_asks_for_tables_that_exist() -> None:
     asked = [found[2] for found in report.PLACE.finditer(report.DOCUMENT.read_text())]
     assert "targets" in asked
