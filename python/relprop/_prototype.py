@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from relprop.objectives import Channel, Layer, Logit, LogProbability, Objective
 
 # Of the expert's log-density, and of the noise in the start, which an expert needs more of: from a
 # uniform grey all classes climb to the expert's own favourite.
-EXPERT_WEIGHT = 0.01
+EXPERT_WEIGHT = 0.015
 EXPERT_NOISE = 0.5
 COLUMNS = 10
 SHOWN_SIZE = 96  # smaller pictures are enlarged to about this many pixels
@@ -97,9 +96,8 @@ def _prior(options: argparse.Namespace, spec: InputSpec) -> Expert | CodeSpace |
     experts: list[Expert] = []
     weights: list[float] = []
     if options.expert is not None:
-        experts.append(
-            GaussianRBM.load(_shipped_rbm() if options.expert == "digits" else options.expert)
-        )
+        shipped = options.expert == "digits"
+        experts.append(zoo.digits_rbm() if shipped else GaussianRBM.load(options.expert))
         weights.append(options.expert_weight)
     if lam:
         experts.append(L2(lam / unit**2))
@@ -107,10 +105,6 @@ def _prior(options: argparse.Namespace, spec: InputSpec) -> Expert | CodeSpace |
         experts.append(TotalVariation(options.tv / unit**2))
     weights += [1.0] * (len(experts) - len(weights))
     return Product(experts, weights) if experts else None
-
-
-def _shipped_rbm() -> Path:
-    return Path(zoo.__file__).with_name("digits_rbm.npz")
 
 
 def _generator(name: str) -> Model:

@@ -197,7 +197,7 @@ def _add_prior(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--expert", metavar="NPZ", help="a Gaussian RBM's parameters, or digits")
     group.add_argument(
         "--expert-weight", type=float, default=_prototype.EXPERT_WEIGHT, metavar="W",
-        help="of its log-density (default: 0.01)",
+        help="of its log-density (default: 0.015)",
     )  # fmt: skip
     group.add_argument("--generator", metavar="ONNX", help="from codes to pictures, or digits")
     group.add_argument(
