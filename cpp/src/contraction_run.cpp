@@ -1,0 +1,292 @@
+#include "contraction_run.h"
+
+#include <algorithm>
+
+#include "parallel.h"
+
+namespace relprop {
+namespace {
+
+// Less is not worth a region: it costs a few microseconds, milliseconds where the cores are busy.
+constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
+constexpr std::int64_t kNarrowWork = 16;  // a narrow output counts as this many others in a tile
+
+// Extent of the tiles one image is cut into on the skip path. All images of a pointwise layer are
+// one, of kPointRow points a row.
+struct SkipTiling {
+  std::int64_t images, height, width, outputs;  // extents to cover
+  std::int64_t tile_rows, tile_columns, tile_outputs;
+  std::int64_t rows() const { return ceil_div(height, tile_rows); }
+  std::int64_t columns() const { return ceil_div(width, tile_columns); }
+  std::int64_t blocks() const { return ceil_div(outputs, tile_outputs); }
+  std::int64_t tiles() const { return rows() * columns() * blocks(); }
+};
+
+SkipTiling skip_tiling(const Contraction& c, const ListShape& lists, std::int64_t n) {
+  const ContractionShape& s = c.shape;
+  SkipTiling t;
+  t.images = c.pointwise ? 1 : n;
+  t.height = c.pointwise ? lists.rows : s.out_height;
+  t.width = c.pointwise ? lists.width : s.out_width;
+  t.outputs = s.outputs;
+  t.tile_outputs = std::min<std::int64_t>(c.skip.lanes, s.outputs);
+  const std::int64_t pixels = kTileFloats / c.skip.lanes;
+  t.tile_columns = std::min(t.width, pixels);
+  t.tile_rows = std::clamp<std::int64_t>(pixels / std::max<std::int64_t>(t.tile_columns, 1), 1,
+                                         std::max<std::int64_t>(t.height, 1));
+  return t;
+}
+
+void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+              std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+              const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const ListShape lists = list_shape(c, n);
+  const SkipTiling t = skip_tiling(c, lists, n);
+  const std::int64_t per_image = s.groups * t.tiles();
+  const auto kernel = kernels.skip[static_cast<int>(c.mode)];
+
+  parallel_for(n_threads, t.images * per_image, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / per_image;
+    std::int64_t rest = item % per_image;
+    const std::int64_t block = rest % t.blocks();
+    rest /= t.blocks();
+    const std::int64_t group = rest % s.groups;
+    rest /= s.groups;
+    const std::int64_t column = rest % t.columns(), row = rest / t.columns();
+
+    SkipArgs args = skip_args(c, lists, source.lists, image, group);
+    args.y0 = row * t.tile_rows;
+    args.y1 = std::min(args.y0 + t.tile_rows, t.height);
+    args.x0 = column * t.tile_columns;
+    args.x1 = std::min(args.x0 + t.tile_columns, t.width);
+    args.m0 = block * t.tile_outputs;
+    args.m1 = std::min(args.m0 + t.tile_outputs, s.outputs);
+    args.out_stride = ceil_div(args.m1 - args.m0, kernels.vector_width) * kernels.vector_width;
+    float* mine = scratch + thread * scratch_stride;
+    // m0 counts from the group's first output, so the tile's origin lies m0 in front of scratch.
+    args.first = mine - args.m0;
+    args.second = has_second(c.mode) ? mine + kTileFloats - args.m0 : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * kTileFloats - args.m0 : nullptr;
+    kernel(args);
+
+    ResultTile tile;
+    tile.width = args.m1 - args.m0;
+    tile.stride = args.out_stride;
+    tile.channel = group * s.outputs + args.m0;
+    tile.first = mine;
+    tile.second = has_second(c.mode) ? mine + kTileFloats : nullptr;
+    tile.sum = has_sum(c.mode) ? mine + 2 * kTileFloats : nullptr;
+    tile.image = image;
+    const std::int64_t columns = args.x1 - args.x0;
+    if (columns == t.width) {
+      tile.pixel = args.y0 * t.width;
+      tile.count = (args.y1 - args.y0) * columns;
+      // The last row of points may not be full.
+      if (c.pointwise) tile.count = std::min(tile.count, n * s.out_pixels() - tile.pixel);
+      return finish(tile, thread);
+    }
+    for (std::int64_t y = args.y0; y < args.y1; ++y) {
+      tile.pixel = y * t.width + args.x0;
+      tile.count = columns;
+      finish(tile, thread);
+      tile.first += columns * tile.stride;
+      if (tile.second) tile.second += columns * tile.stride;
+      if (tile.sum) tile.sum += columns * tile.stride;
+    }
+  });
+}
+
+void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                   std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                   const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t lanes = kernels.panel_lanes;
+  const std::int64_t tiles = ceil_div(s.out_pixels(), lanes);
+  const auto kernel = kernels.partition[static_cast<int>(c.mode)];
+  parallel_for(n_threads, n * tiles * s.groups, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / (tiles * s.groups);
+    const std::int64_t group = item / tiles % s.groups, tile_index = item % tiles;
+    const PartitionWeights::Group& weights = c.partition.groups[static_cast<std::size_t>(group)];
+    const std::int64_t offset =
+        image * s.source_pixels() * s.source_channels() + group * s.channels;
+    float* mine = scratch + thread * scratch_stride;
+
+    PartitionArgs args{};
+    args.a = source.a + offset;
+    args.b = source.b ? source.b + offset : nullptr;
+    args.source_stride = s.source_channels();
+    args.source_width = s.source_width;
+    args.channels = s.channels;
+    args.nonnegative = c.nonnegative;
+    args.kernel_height = s.kernel_height;
+    args.kernel_width = s.kernel_width;
+    args.y = c.pointwise ? no_taps() : s.y.view();
+    args.x = c.pointwise ? no_taps() : s.x.view();
+    args.out_width = s.out_width;
+    args.p0 = tile_index * lanes;
+    args.count = std::min(lanes, s.out_pixels() - args.p0);
+    args.row = weights.row.data();
+    args.weight = weights.weight.data();
+    args.group = weights.group.data();
+    args.outputs = s.outputs;
+    args.scratch = mine;
+    args.first = mine + partition_scratch(s.outputs, lanes);
+    args.second = has_second(c.mode) ? args.first + lanes * s.outputs : nullptr;
+    args.sum = has_sum(c.mode) ? args.first + 2 * lanes * s.outputs : nullptr;
+    args.out_stride = s.outputs;
+    kernel(args);
+    finish({image, args.p0, args.count, group * s.outputs, s.outputs, s.outputs, args.first,
+            args.second, args.sum},
+           thread);
+  });
+}
+
+// Rows of a tile whose results, all channels of them, fill a tile of the scratch.
+std::int64_t whole_rows(const ContractionShape& s, std::int64_t channels) {
+  const std::int64_t row = s.out_width * channels;
+  return std::clamp<std::int64_t>(kTileFloats / std::max<std::int64_t>(row, 1), 1,
+                                  std::max<std::int64_t>(s.out_height, 1));
+}
+
+void run_narrow(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t rows = whole_rows(s, s.outputs * kNarrowWork),
+                     tiles = ceil_div(s.out_height, rows);
+  const std::int64_t values = rows * s.out_width * s.outputs;
+  const auto kernel = kernels.narrow[static_cast<int>(c.mode)];
+  parallel_for(n_threads, n * s.groups * tiles, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / (s.groups * tiles), group = item / tiles % s.groups;
+    const std::int64_t offset =
+        image * s.source_pixels() * s.source_channels() + group * s.channels;
+    float* mine = scratch + thread * scratch_stride;
+    NarrowArgs args{};
+    args.a = source.a + offset;
+    args.b = source.b ? source.b + offset : nullptr;
+    args.source_stride = s.source_channels();
+    args.source_width = s.source_width;
+    args.channels = s.channels;
+    args.kernel_width = s.kernel_width;
+    args.y = s.y.view();
+    args.x = s.x.view();
+    args.out_width = s.out_width;
+    args.y0 = item % tiles * rows;
+    args.y1 = std::min(args.y0 + rows, s.out_height);
+    args.weight = c.narrow.data() + group * s.taps() * s.outputs * s.channels;
+    args.outputs = s.outputs;
+    args.first = mine;
+    args.second = has_second(c.mode) ? mine + values : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * values : nullptr;
+    kernel(args);
+    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, group * s.outputs,
+            s.outputs, s.outputs, args.first, args.second, args.sum},
+           thread);
+  });
+}
+
+void run_depthwise(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                   std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                   const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t rows = whole_rows(s, s.out_channels()), tiles = ceil_div(s.out_height, rows);
+  const std::int64_t channels = s.out_channels();
+  const auto kernel = kernels.depthwise[static_cast<int>(c.mode)];
+  parallel_for(n_threads, n * tiles, [&](std::int64_t item, int thread) {
+    const std::int64_t image = item / tiles, offset = image * s.source_pixels() * channels;
+    float* mine = scratch + thread * scratch_stride;
+    DepthwiseArgs args{};
+    args.a = source.a + offset;
+    args.b = source.b ? source.b + offset : nullptr;
+    args.channels = channels;
+    args.nonnegative = c.nonnegative;
+    args.source_width = s.source_width;
+    args.kernel_width = s.kernel_width;
+    args.taps = s.taps();
+    args.y = s.y.view();
+    args.x = s.x.view();
+    args.out_width = s.out_width;
+    args.y0 = item % tiles * rows;
+    args.y1 = std::min(args.y0 + rows, s.out_height);
+    args.weight = c.depthwise.data();
+    args.first = mine;
+    args.second = has_second(c.mode) ? mine + rows * s.out_width * channels : nullptr;
+    args.sum = has_sum(c.mode) ? mine + 2 * rows * s.out_width * channels : nullptr;
+    kernel(args);
+    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels, channels,
+            args.first, args.second, args.sum},
+           thread);
+  });
+}
+
+}  // namespace
+
+SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffers& lists,
+                   std::int64_t image, std::int64_t group) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t row = image * s.source_height;
+  const std::int64_t at = row * shape.entries + shape.width * group * s.channels;
+  SkipArgs args{};
+  args.value = lists.value + (reads_b(c.mode) ? 2 * at : at);
+  args.index = lists.index + at;
+  args.kinds = list_kinds(c);
+  args.begin = lists.begin + row * shape.begins +
+               group * ceil_div(s.channels, kListBlock) * (shape.width * args.kinds + 1);
+  args.row_entries = shape.entries;
+  args.row_begins = shape.begins;
+  args.channels = s.channels;
+  args.source_width = shape.width;
+  args.kernel_height = s.kernel_height;
+  args.kernel_width = s.kernel_width;
+  args.y = c.pointwise ? no_taps() : s.y.view();
+  args.x = c.pointwise ? no_taps() : s.x.view();
+  args.weight = c.skip.data.data() + group * c.skip.group_stride;
+  args.whole = c.skip.whole;
+  args.lanes = c.skip.lanes;
+  args.sliding = c.sliding.valid;
+  args.sliding_offset = c.sliding.offset;
+  args.outputs = s.outputs;
+  return args;
+}
+
+std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
+  const ContractionShape& s = c.shape;
+  switch (c.path) {
+    case Path::skip: return 3 * kTileFloats;
+    case Path::partition:
+      return partition_scratch(s.outputs, kernels.panel_lanes) +
+             3 * kernels.panel_lanes * s.outputs;
+    case Path::fold: return fold_scratch(c, kernels);
+    case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
+    case Path::depthwise:
+      return 3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels();
+  }
+  return 0;
+}
+
+int threads_for_values(std::int64_t values, int n_threads) {
+  return values < kSerialValues ? 1 : n_threads;
+}
+
+void run_contraction(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                     std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                     const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t work = n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
+  const int threads = work < kSerialMultiplyAdds ? 1 : n_threads;
+  switch (c.path) {
+    case Path::skip:
+      return run_skip(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::fold:
+      return run_fold(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::partition:
+      return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::narrow:
+      return run_narrow(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::depthwise:
+      return run_depthwise(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+  }
+}
+
+}  // namespace relprop

@@ -1,0 +1,26 @@
+#pragma once
+
+#include "contraction.h"
+
+// What the ways to run a contraction share.
+
+namespace relprop {
+
+// Floats of one accumulator array of a tile: three of them and a block of weights fit into L2.
+inline constexpr std::int64_t kTileFloats = 16384;
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
+
+// The lists and weights of a group of an image.
+SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffers& lists,
+                   std::int64_t image, std::int64_t group);
+
+// Path::fold: what make_contraction, contraction_scratch and run_contraction do for it.
+void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels);
+std::int64_t fold_scratch(const Contraction& c, const Kernels& kernels);
+void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+              std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+              const FinishTile& finish);
+
+}  // namespace relprop
