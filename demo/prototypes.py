@@ -1,4 +1,4 @@
-"""Prototypes of all ten classes by activation maximization, three ways, and what is said of them."""
+"""Prototypes of all ten classes by activation maximization, three ways, and how good they are."""
 
 from __future__ import annotations
 
