@@ -52,7 +52,7 @@ def make_rows(model: rp.Model) -> list[Row]:
             "code",
             "in code space",
             "log p(ω<sub>c</sub>|g(z)) − λ‖z‖²",
-            rp.CodeSpace(zoo.digits_decoder(), 0.01),
+            rp.CodeSpace(zoo.digits_decoder(), 0.001),
             {},
         ),
     )

@@ -61,7 +61,7 @@ def test_an_expert_makes_prototypes_that_another_network_knows(
 
 
 def test_code_space_of_the_shipped_decoder() -> None:
-    space = rp.CodeSpace(zoo.digits_decoder(), 0.01)
+    space = rp.CodeSpace(zoo.digits_decoder(), 0.001)
     found = rp.ActivationMaximization(zoo.digits(), space).maximize(CLASSES, n_threads=1)
     assert certain(found)
     assert (probability(zoo.digits_judge(), found.prototypes).argmax(1) == np.arange(10)).all()

@@ -85,7 +85,7 @@ def _prior(options: argparse.Namespace, spec: InputSpec) -> Expert | CodeSpace |
         low, high = spec.bounds
         return CodeSpace(
             _generator(options.generator),
-            0.01 if options.l2 is None else options.l2,
+            0.001 if options.l2 is None else options.l2,
             scale * (high - low),
             shift * (high - low) + low,
             options.generator_picture,

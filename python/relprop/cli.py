@@ -190,9 +190,7 @@ def _add_prototype(parser: argparse.ArgumentParser) -> None:
 
 def _add_prior(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("prior", "λ for pixels from 0 to 1")
-    group.add_argument(
-        "--l2", type=float, metavar="λ", help="default: 0.001, 0 with --expert, 0.01 for codes"
-    )
+    group.add_argument("--l2", type=float, metavar="λ", help="default: 0.001, 0 with --expert")
     group.add_argument("--tv", type=float, default=0, metavar="λ", help="total variation")
     group.add_argument("--expert", metavar="NPZ", help="a Gaussian RBM's parameters, or digits")
     group.add_argument(
