@@ -18,7 +18,7 @@ unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types test-cpp test-python sanitize bench format wheel clean
+.PHONY: help demo test lint types test-cpp test-python sanitize bench bench-programs format wheel clean
 
 help:
 	@echo 'demo         explain the shipped digits, write demo/report.html'
@@ -50,7 +50,7 @@ $(VENV)/.package: $(VENV)/.build $(SOURCES)
 
 $(VENV)/.test: $(VENV)/.build
 	$(PIP) install --group test
-	$(PIP) install --no-deps --group zennit
+	$(PIP) install --no-deps --group peers
 	@touch $@
 
 lint: $(VENV)/.test
@@ -80,10 +80,12 @@ sanitize: $(VENV)/.build
 	$(BIN)/cmake --build $(BUILD)/tsan
 	TSAN_OPTIONS=halt_on_error=1 $(CTEST) $(BUILD)/tsan
 
-bench: $(VENV)/.test $(VENV)/.package
+bench: bench-programs $(VENV)/.test $(VENV)/.package
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-programs: $(VENV)/.build
 	$(CMAKE) -B $(BUILD)/bench -DRELPROP_BENCH=ON
 	$(BIN)/cmake --build $(BUILD)/bench
-	$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(VENV)/.test
 	$(BIN)/ruff check --fix .

@@ -11,23 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from benchmarks.agreement import check
-from benchmarks.cases import Case
-from benchmarks.paired import Array, Contender, Turns
+from benchmarks.cases import Case, NoDataError
+from benchmarks.paired import LEAST, Array, Contender, Turns
 from benchmarks.rivals import Setting, contender, float64_reference, onnxruntime_forward
 
 Result = TypeVar("Result")
 
 # Those that --fast-rivals leaves out where the batch is large.
 SLOW = frozenset({"torch split", "zennit", "captum"})
-LEAST, MOST = 3, 21  # rounds
 
 
 def setting_of(case: Case, batch: int, n_threads: int) -> Setting:
     """The start is the network's output: of the predicted class, or the whole of an output map."""
-    path, x = case.path(), case.inputs(batch)
+    try:
+        path, x = case.path(), case.inputs(batch)
+    except NoDataError as problem:
+        pytest.skip(str(problem))
     y = onnxruntime_forward(path, x, n_threads)()
     if y.ndim == 2:
         y = np.where(np.arange(y.shape[1]) == y.argmax(1)[:, None], y, 0).astype(np.float32)
@@ -70,7 +73,7 @@ class Bench:
         """
         kept: dict[str, Array] = {}
         for one in (subject, *rivals):
-            result = one.warm_up(self.budget, LEAST if one is subject else 1, MOST)
+            result = one.warm_up(self.budget)
             self.check(case, one, result)
             other = kept.setdefault(one.task, result)
             check(one.name, one.task, result, other, factor=2 * case.amplifies)
@@ -89,9 +92,9 @@ class Bench:
 
     def take_turns(self, subject: Contender, rivals: Sequence[Contender]) -> None:
         """Times and records those that have been warmed up."""
-        turns = Turns(subject, rivals)
+        turns, rounds = Turns(subject, rivals), max(subject.rounds, LEAST)
         self.benchmark.pedantic(
-            subject.block, setup=turns.before, teardown=turns.after, rounds=subject.rounds
+            subject.block, setup=turns.before, teardown=turns.after, rounds=rounds
         )
         self.record_times(
             subject.name, {rival.name: rival.seconds for rival in rivals}, subject.calls

@@ -15,6 +15,6 @@ def bench_lenet(bench: Bench) -> None:
 
 def bench_perceptron(bench: Bench) -> None:
     """Bound by reading the weights: once forward, once backward, from wherever they lie."""
-    bench.compare(PERCEPTRON, 1, "alpha2_beta1", RIVALS)
     read = 2 * PERCEPTRON.weight_bytes()
     bench.record(read_bytes=read, limits=machine.limits(bench.n_threads, read))
+    bench.compare(PERCEPTRON, 1, "alpha2_beta1", RIVALS)

@@ -12,7 +12,7 @@ import pytest
 
 import relprop as rp
 from benchmarks import machine
-from benchmarks.bench import LEAST, MOST, Bench, setting_of
+from benchmarks.bench import Bench, setting_of
 from benchmarks.cases import VGG, VGG_RANDOM, Case
 from benchmarks.paired import Contender
 from benchmarks.rivals import onnxruntime_session
@@ -100,14 +100,15 @@ def bench_layers(bench: Bench, case: Case, tmp_path: Path) -> None:
     ours = Profiled(setting.path, setting.x, setting.start, bench.n_threads)
     theirs = ProfiledSession(setting.path, setting.x, bench.n_threads, tmp_path / "profile")
     bench.describe(case, batch, TASK)
+    bench.record(limits=machine.limits(bench.n_threads, 1 << 25))
     bench.check(case, Contender("relprop", TASK, ours.relevance))
     bench.check(case, Contender("onnxruntime forward", "forward", theirs))
     subject = Contender("relprop", TASK, ours)
     rival = Contender("onnxruntime forward", "forward", theirs)
     for one in (subject, rival):
-        one.warm_up(bench.budget, LEAST, MOST)
+        one.warm_up(bench.budget)
     bench.take_turns(subject, [rival])
     rows = ours.rows()
     for row, seconds in zip(rows, theirs.seconds(len(rows)), strict=True):
         row["seconds"]["onnxruntime forward"] = seconds
-    bench.record(rows=rows, limits=machine.limits(bench.n_threads, 1 << 25))
+    bench.record(rows=rows)

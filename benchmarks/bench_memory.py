@@ -40,4 +40,4 @@ def bench_memory(bench: Bench, batch: int, tmp_path: Path) -> None:
     def everyone() -> dict[str, Any]:
         return {engine: footprint(engine) for engine in ENGINES}
 
-    bench.record(bytes=bench.once(everyone), weight_bytes=VGG.weight_bytes())
+    bench.record(weight_bytes=VGG.weight_bytes(), bytes=bench.once(everyone))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.utils
-import pytest
 
 import networks
 import relprop as rp
@@ -34,10 +33,14 @@ class Case:
         return 4 * sum(math.prod(weight.dims) for weight in weights)
 
 
+class NoDataError(FileNotFoundError):
+    """Trained networks and photographs are not part of the project."""
+
+
 def data() -> Path:
     folder = networks.data_folder()
     if not folder.is_dir():
-        pytest.skip(f"no networks at {folder}; set RELPROP_DATA to the folder that holds them")
+        raise NoDataError(f"no networks at {folder}; set RELPROP_DATA to the folder that has them")
     return folder
 
 

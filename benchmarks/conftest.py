@@ -15,7 +15,7 @@ from benchmarks.machine import provenance
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("relprop")
-    group.addoption("--budget", type=float, default=8, help="seconds of each contender's rounds")
+    group.addoption("--budget", type=float, default=5, help="seconds of each contender's rounds")
     group.addoption("--fast-rivals", action="store_true", help="none of those that take long")
     group.addoption("--threads", type=int, help="of everyone; default: all cores")
 

@@ -38,18 +38,17 @@ def provenance(n_threads: int) -> dict[str, Any]:
     }
 
 
-def program(name: str, *arguments: str, environment: dict[str, str] | None = None) -> str:
-    """Output of one of the C++ benchmarks.
+def program(name: str, *arguments: str) -> str:
+    """Output of one of the C++ programs.
 
     Raises:
         FileNotFoundError: it has not been built.
+        subprocess.CalledProcessError: it failed.
     """
     path = PROGRAMS / name
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not built; `make {path.relative_to(ROOT)}` builds it")
-    return subprocess.run(
-        [path, *arguments], stdout=subprocess.PIPE, text=True, check=True, env=environment
-    ).stdout
+        raise FileNotFoundError(f"{path} is not built; `make bench-programs` builds it")
+    return subprocess.run([path, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
 def limits(n_threads: int, read_bytes: int) -> dict[str, float]:

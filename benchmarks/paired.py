@@ -17,7 +17,9 @@ Run = Callable[[], Array]
 PAUSE = 0.1
 # Calls shorter than this are timed in blocks of about this length.
 BLOCK = 0.004
-SLOW = 5.0
+# Rounds; a rival whose calls are long (s) may take part in one only.
+LEAST, MOST = 5, 21
+LONG = 5.0
 
 
 @dataclass
@@ -47,18 +49,18 @@ class Contender:
         self.block()
         self.seconds.append((time.perf_counter() - begin) / self.calls)
 
-    def warm_up(self, budget: float, least: int, most: int) -> Array:
+    def warm_up(self, budget: float) -> Array:
         """One result, untimed. Plans its turns: as many rounds as the budget (s) allows."""
         begin = time.perf_counter()
         result = self.run()
         seconds = time.perf_counter() - begin
-        if seconds < SLOW:  # the first call may have compiled something
+        if seconds < LONG:  # the first call may have compiled something
             begin = time.perf_counter()
             self.run()
             seconds = time.perf_counter() - begin
         self.calls = max(1, math.ceil(BLOCK / seconds)) if seconds < BLOCK else 1
         turn = PAUSE + seconds * self.calls * (2 if self.calls > 1 else 1)
-        self.rounds = min(max(int(budget / turn), least), most)
+        self.rounds = min(max(int(budget / turn), 1 if seconds > LONG else LEAST), MOST)
         return result
 
 

@@ -9,43 +9,59 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.records import NotMeasuredError, Results
+from benchmarks.records import NotMeasuredError, Record, Results
 from benchmarks.targets import NAMES, ORT, TITLES
 
 OURS, THEIRS = "#c8102e", "#8a93a0"
-BARS = [("vgg", 8), ("resnet", 8), ("squeezenet", 8), ("efficientnet", 8)]
+LEFT = 0.5  # where bars begin on their logarithmic axis
+BARS = ("vgg", "resnet", "squeezenet", "efficientnet")
+
+
+def largest_batch(results: Results, case: str) -> Record | None:
+    found = [
+        record
+        for record in results.of("networks", "seconds")
+        if (record.info["case"], record.info["task"]) == (case, "alpha2_beta1")
+    ]
+    return max(found, key=lambda record: record.info["batch"], default=None)
 
 
 def rivals(results: Results, axes: Any) -> None:
     """α2β1 heatmaps in forward passes of ONNX Runtime, by engine."""
-    ticks, labels, at = [], [], 0.0
-    for case, batch in BARS:
-        try:
-            record = results.find("networks", case=case, batch=batch, task="alpha2_beta1")
-        except NotMeasuredError:
+    labels: dict[float, str] = {}
+    at = 0.0
+    for case in BARS:
+        record = largest_batch(results, case)
+        if record is None:
             continue
+        title = f"{TITLES[case]}, batch {record.info['batch']}"
+        axes.text(LEFT, at, title, va="center", fontsize=8, weight="bold")
         for who in record.contenders:
             if who == ORT:
                 continue
-            value = record.ratio(ORT, who).median
-            axes.barh(at, value, color=OURS if who == "relprop" else THEIRS)
-            axes.text(value * 1.05, at, f"{value:.2g}", va="center", fontsize=8)
-            ticks.append(at)
-            labels.append(who)
             at += 1
-        axes.text(1.02, at - 0.35, f"{TITLES[case]}, batch {batch}", fontsize=8, weight="bold")
-        at += 1
-    axes.set_yticks(ticks, labels, fontsize=8)
+            value = record.ratio(ORT, who).median
+            axes.barh(at, value - LEFT, left=LEFT, color=OURS if who == "relprop" else THEIRS)
+            axes.text(value * 1.05, at, f"{value:.2g}", va="center", fontsize=8)
+            labels[at] = who
+        at += 1.5
+    if not labels:
+        raise NotMeasuredError("networks: heatmaps")
+    axes.set_yticks(list(labels), list(labels.values()), fontsize=8)
+    axes.invert_yaxis()
     axes.set_xscale("log")
+    axes.set_xlim(left=LEFT)
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter("")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xlabel("α2β1 heatmap, in forward passes of ONNX Runtime", fontsize=8)
-    axes.margins(x=0.15)
 
 
 def batches(results: Results, axes: Any) -> None:
     """Time per image of VGG-16 against the batch."""
     lines: dict[str, list[tuple[int, float]]] = {}
-    for record in results.of("scaling"):
+    for record in results.of("scaling", "seconds"):
         if record.name.startswith("bench_batch"):
             batch = record.info["batch"]
             for who in record.contenders:

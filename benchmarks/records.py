@@ -60,8 +60,11 @@ class Results:
                 return record
         raise NotMeasuredError(f"{part}: {wanted}")
 
-    def of(self, part: str) -> Iterator[Record]:
-        return (record for record in self.records if record.part == part)
+    def of(self, part: str, *keys: str) -> Iterator[Record]:
+        """The benchmarks of a part that recorded these keys; one that failed may lack some."""
+        for record in self.records:
+            if record.part == part and all(key in record.info for key in keys):
+                yield record
 
 
 def load(folder: Path) -> Results:

@@ -48,13 +48,13 @@ def fill(document: str, runs: dict[str, Results], default: str) -> str:
     return PLACE.sub(table, document)
 
 
-def isas() -> list[str]:
-    """Those that have results."""
-    return sorted(f.parent.name for f in {f.parent / "x" for f in RESULTS.glob("*/*.json")})
+def measured() -> list[str]:
+    """The instruction sets that have results."""
+    return sorted({file.parent.name for file in RESULTS.glob("*/*.json")})
 
 
 def update_documents(default: str) -> None:
-    runs = {isa: load(RESULTS / isa) for isa in isas()}
+    runs = {isa: load(RESULTS / isa) for isa in measured()}
     DOCUMENT.write_text(fill(DOCUMENT.read_text(), runs, default))
     if default in runs:
         plots.draw(runs[default], IMAGES)

@@ -39,8 +39,8 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
     """A confidence interval of the median that assumes nothing about the distribution.
 
     The interval of the sign test: [x_(k), x_(n+1-k)] of the sorted values misses the median with
-    probability 2·P(B < k), B binomial (n, 1/2);
-    k is the largest that keeps it within 1 - confidence.
+    probability 2·P(B < k), B binomial (n, 1/2); k is the largest that keeps it within
+    1 - confidence.
 
     Raises:
         ValueError: too few values for this confidence (below six for 95 %).
@@ -54,6 +54,16 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         raise ValueError(f"{n} values do not give an interval at {confidence:.0%}")
     ordered = sorted(values)
     return ordered[k - 1], ordered[n - k]
+
+
+def least_values(confidence: float = 0.95) -> int:
+    """How many values median_interval needs."""
+    return math.ceil(math.log2(2 / (1 - confidence)))
+
+
+def joint(confidence: float, comparisons: int) -> float:
+    """The confidence of each of several comparisons with which all hold together (Bonferroni)."""
+    return 1 - (1 - confidence) / comparisons
 
 
 def verdict(ratios: Sequence[float], confidence: float = 0.95) -> str:

@@ -63,6 +63,7 @@ def paired_rows(record: Record) -> Rows:
             who,
             time(median),
             f"{time(low)} – {time(high)}",
+            str(sum(seconds is not None for seconds in record.info["seconds"][who])),
             "" if who == subject else f"{ratio.median:.3g} ({ratio.low:.3g} – {ratio.high:.3g})",
             "" if error is None else f"{error:.0e}",
         ]
@@ -70,14 +71,15 @@ def paired_rows(record: Record) -> Rows:
 
 
 PAIRED = [
-    "network", "batch", "task", "engine", "median", "quartiles", "relprop's time over it", "error",
+    "network", "batch", "task", "engine", "median", "quartiles", "rounds",
+    "relprop's time over it", "error",
 ]  # fmt: skip
 
 
 def paired(part: str) -> Callable[[Results], str]:
     return lambda results: markdown(
         PAIRED,
-        [row for r in results.of(part) if r.contenders for row in paired_rows(r)],
+        [row for record in results.of(part, "seconds") for row in paired_rows(record)],
     )
 
 
@@ -92,7 +94,7 @@ def kernels(results: Results) -> str:
             f"{100 * row['share']:.0f} %",
             f"{100 * row['done']:.0f} %",
         ]
-        for record in results.of("kernels")
+        for record in results.of("kernels", "rows")
         for row in record.info["rows"]
     ]
     header = [
@@ -103,10 +105,10 @@ def kernels(results: Results) -> str:
 
 def layers(results: Results) -> str:
     rows = []
-    for record in results.of("layers"):
+    for record in results.of("layers", "rows"):
         title, peak = record.info["title"], record.info["limits"]["fma_gflops"]
         for row in record.info["rows"]:
-            cells = [title, row["layer"], f"{row['operations'] / row['bytes']:.0f}"]
+            cells = [title, row["layer"], f"{row['operations'] / row['bytes']:.3g}"]
             for key in ("onnxruntime forward", "forward", "backward"):
                 rate = row["operations"] / row["seconds"][key] / 1e9
                 share = f", {100 * rate / peak:.0f} %" if peak else ""
@@ -122,7 +124,7 @@ def layers(results: Results) -> str:
 
 def memory(results: Results) -> str:
     rows = []
-    for record in results.of("memory"):
+    for record in results.of("memory", "bytes"):
         weights = record.info["weight_bytes"]
         for who, found in record.info["bytes"].items():
             cells = [weights, found["ready"], found["peak"], found["peak"] - weights]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.records import NotMeasuredError, Record, Results
+from benchmarks.records import NotMeasuredError, Results
 
 ORT = "onnxruntime forward"
 
@@ -114,8 +114,8 @@ def bandwidth_share(results: Results) -> float:
 def kernel_rows(results: Results, **wanted: Any) -> Iterable[dict[str, Any]]:
     rows = [
         row
-        for record in results.of("kernels")
-        for row in record.info.get("rows", [])
+        for record in results.of("kernels", "rows")
+        for row in record.info["rows"]
         if all(row[key] == value for key, value in wanted.items())
     ]
     if not rows:
@@ -155,15 +155,10 @@ def speedup(batch: int) -> Callable[[Results], float]:
     return value
 
 
-def above_weights(record: Record, who: str) -> float:
-    if who not in record.info["bytes"]:
-        raise NotMeasuredError(f"memory of {who}")
-    return float(record.info["bytes"][who]["peak"] - record.info["weight_bytes"])
-
-
 def memory_share(results: Results) -> float:
     record = results.find("memory", case="vgg", batch=8)
-    return above_weights(record, "relprop") / above_weights(record, "zennit")
+    ours, zennit = (record.info["bytes"][who]["peak"] for who in ("relprop", "zennit"))
+    return float((ours - record.info["weight_bytes"]) / (zennit - record.info["weight_bytes"]))
 
 
 def compile_seconds(results: Results) -> float:

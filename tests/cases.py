@@ -143,6 +143,7 @@ RULES = {
     "w_square": oracle.Rule("w_square"),
     "flat": oracle.Rule("flat"),
     "z_box": oracle.Rule("z_box", low=-5.0, high=6.0),  # holds all inputs: no cancellation
+    "reweighted": oracle.Rule("reweighted", alpha=1.5, beta=0.5, stabilizer=0.1),
     "norm": oracle.Rule("norm"),
 }
 

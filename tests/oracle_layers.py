@@ -45,7 +45,8 @@ def stabilize(a: Array, epsilon: float) -> Array:
 
 @dataclass(frozen=True)
 class Rule:
-    """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, pass or norm."""
+    """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, reweighted, pass
+    or norm. alpha and beta of reweighted are the factors of W⁺ and W⁻."""
 
     kind: str
     alpha: float = 1.0
@@ -294,6 +295,9 @@ def shares(layer: Linear, x: Array, r: Array, rule: Rule) -> list[Share]:
     b = layer.bias_for(r) if rule.absorb_bias else none
     if rule.kind in ("epsilon", "norm"):
         return [Share(r, [(w, x)], b, eps)]
+    if rule.kind == "reweighted":
+        p, n = r.dtype.type(rule.alpha), r.dtype.type(rule.beta)
+        return [Share(r, [(p * wp + n * wn, x)], b, eps)]
     if rule.kind == "w_square":
         return [Share(r, [(w**2, one)], b**2, eps)]
     if rule.kind == "flat":

@@ -26,6 +26,7 @@ def public_rule(rule: oracle.Rule) -> rp.Rule:
         "gamma": lambda: rp.Gamma(rule.gamma, **more),
         "w_square": lambda: rp.WSquare(**more),
         "flat": lambda: rp.Flat(**more),
+        "reweighted": lambda: rp.Reweighted(rule.alpha, rule.beta, **more),
         "z_box": lambda: rp.ZBox(rule.low, rule.high, **more),
     }
     return makes[rule.kind]()

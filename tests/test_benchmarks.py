@@ -15,7 +15,7 @@ import pytest
 from benchmarks import ROOT, compare, report, stats, tables, targets
 from benchmarks.agreement import check
 from benchmarks.bench_kernels import rows_of
-from benchmarks.paired import Contender, Turns
+from benchmarks.paired import MOST, Contender, Turns
 from benchmarks.records import NotMeasuredError, Record, Results, load
 
 ORT = targets.ORT
@@ -60,12 +60,23 @@ def test_too_few_values_give_no_interval(n: int) -> None:
         stats.median_interval([1.0] * n)
 
 
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99, stats.joint(0.95, 8)])
+def test_the_least_number_of_values(confidence: float) -> None:
+    least = stats.least_values(confidence)
+    assert stats.median_interval([1.0] * least, confidence) == (1, 1)
+    with pytest.raises(ValueError, match="do not give an interval"):
+        stats.median_interval([1.0] * (least - 1), confidence)
+
+
 def test_verdicts() -> None:
     assert stats.verdict([0.9, 0.95, 0.92, 0.97, 0.96, 0.91, 0.93]) == "faster"
     assert stats.verdict([1.1, 1.05, 1.02, 1.07, 1.06, 1.01, 1.03]) == "slower"
     # One round of seven the other way: not enough.
     assert stats.verdict([0.9, 0.95, 0.92, 0.97, 0.96, 0.91, 1.01]) == "inside the noise"
     assert stats.verdict([1.0] * 7) == "inside the noise"
+    # Seven rounds are too few for one row among eight.
+    with pytest.raises(ValueError, match="do not give an interval"):
+        stats.verdict([0.9] * 7, stats.joint(0.95, 8))
 
 
 def test_everyone_takes_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +103,9 @@ def test_everyone_takes_a_turn_in_every_round(monkeypatch: pytest.MonkeyPatch) -
 def test_short_calls_are_timed_in_blocks() -> None:
     calls: list[None] = []
     one = Contender("s", "forward", lambda: calls.append(None) or np.zeros(1))
-    one.warm_up(budget=10, least=2, most=7)
+    one.warm_up(budget=100)
     assert one.calls > 10
-    assert one.rounds == 7
+    assert one.rounds == MOST
     before = len(calls)
     one.block()
     assert len(calls) - before == one.calls
@@ -122,7 +133,13 @@ def a_run() -> Results:
         record(
             "networks", {"relprop": [1.4, 2.8, None], ORT: [1, 2, 9]}, task="alpha1_beta0", **vgg
         ),
-        record("memory", {}, bytes={"relprop": {"ready": 5, "peak": 30}}, weight_bytes=10, **vgg),
+        record(
+            "memory",
+            {},
+            bytes={"relprop": {"peak": 30}, "zennit": {"peak": 110}},
+            weight_bytes=10,
+            **vgg,
+        ),
     ]
     return Results("avx2", {}, records)
 
@@ -135,6 +152,8 @@ def test_targets_say_what_is_met_and_what_was_not_run() -> None:
     assert met["VGG-16 base, trained weights, batch 8, α1β0"][1:] == (f"1.40 {unit}", "**no**")
     assert met["compiling VGG-16 for α2β1"] == ("≤ 1.00 s", "not run", "")
     assert met["LeNet-5, one digit, α2β1, from Python"][0] == "≤ 60 µs"
+    memory = met["peak memory above the weights, VGG-16 base, batch 8, α2β1"]
+    assert memory == ("≤ 0.33 × Zennit", "0.20 × Zennit", "yes")
 
 
 def test_at_least_and_at_most() -> None:

@@ -31,6 +31,7 @@ void add_linear(Losses& losses, const Rule& rule, const Output& o) {
   const double eps = rule.stabilizer;
   switch (rule.kind) {
     case RuleKind::epsilon:
+    case RuleKind::reweighted:
     case RuleKind::norm: return add_quotient(losses, o.r, o.z, o.bias, eps);
     case RuleKind::z_plus: return add_quotient(losses, o.r, o.zp, o.bias_positive, eps);
     case RuleKind::alpha_beta:

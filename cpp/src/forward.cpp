@@ -158,8 +158,10 @@ void forward_linear(const Execution& run, const CompiledStep& step) {
   LinearTargets to{run.buffer(step.value), run.buffer(step.z), run.buffer(step.zp),
                    run.buffer(step.zn)};
   if (layer.plain) {
-    run_product(run, step, *layer.plain, {to.y, to.z, nullptr, nullptr});
-    to.y = to.z = nullptr;
+    const bool same_weights = layer.traits->weights != RuleTraits::Weights::reweighted;
+    run_product(run, step, *layer.plain, {to.y, same_weights ? to.z : nullptr, nullptr, nullptr});
+    to.y = nullptr;
+    if (same_weights) to.z = nullptr;
   }
   run_product(run, step, layer.forward, to);
 }

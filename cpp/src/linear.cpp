@@ -23,6 +23,7 @@ constexpr RuleTraits kRules[] = {
     {RuleKind::w_square,   "w_square",   false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::square},
     {RuleKind::flat,       "flat",       false, false, false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::ones},
     {RuleKind::z_box,      "z_box",      false, true,  false, false, Map::epsilon,    Mode::split_weight, Mode::split_weight, Tie::box,   Tie::box,     Weights::own},
+    {RuleKind::reweighted, "reweighted", false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::reweighted},
     {RuleKind::pass,       "pass",       false, false, false, false, Map::gradient,   Mode::plain, Mode::plain,             Tie::copy,    Tie::copy,    Weights::own},
     {RuleKind::norm,       "norm",       false, true,  false, false, Map::epsilon,    Mode::plain, Mode::plain,             Tie::times_x, Tie::times_x, Weights::own},
     // clang-format on
@@ -322,10 +323,15 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
     layer.bias_negative.push_back(std::min(b, 0.0f));
   }
   set_tail(layer, model, step);
-  layer.forward = make_contraction(geometry.forward, geometry.weight,
+  const auto reweigh = [&](float w) { return w * (w > 0 ? layer.rule.alpha : layer.rule.beta); };
+  WeightView explained = geometry.weight;
+  std::vector<float> changed;
+  const bool reweighted = traits.weights == Weights::reweighted;
+  if (reweighted) changed = mapped_weights(explained, reweigh);
+  layer.forward = make_contraction(geometry.forward, explained,
                                    traits.split ? Mode::split_product : Mode::plain,
                                    {source.nonnegative, source.sparse}, kernels);
-  if (traits.split && traits.keep_z)
+  if (reweighted || (traits.split && traits.keep_z))
     layer.plain = std::make_unique<const Contraction>(
         make_contraction(geometry.forward, geometry.weight, Mode::plain,
                          {source.nonnegative, source.sparse}, kernels));
@@ -336,7 +342,7 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
     layer.denominator = constant_denominator(layer, geometry.weight);
   if (traits.tie == Tie::box) add_box(layer, geometry.weight, name);
   layer.tie = source.nonnegative ? traits.tie : traits.tie_signed;
-  WeightView back = swapped(geometry.weight);
+  WeightView back = swapped(explained);
   std::vector<float> own;
   if (traits.weights == Weights::square) own = mapped_weights(back, [](float w) { return w * w; });
   if (traits.weights == Weights::positive && source.nonnegative)

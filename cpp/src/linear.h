@@ -23,7 +23,8 @@ struct RuleTraits {
   Mode backward, backward_signed;  // for inputs known to be >= 0, and for any sign
   Tie tie, tie_signed;
   // Of the backward product. positive: max(w, 0), for inputs known to be >= 0.
-  enum class Weights { own, positive, square, ones } weights;
+  // reweighted: of the denominators as well, so that z has a product of its own.
+  enum class Weights { own, positive, square, ones, reweighted } weights;
 };
 const RuleTraits& traits_of(RuleKind kind);
 
@@ -33,7 +34,8 @@ struct Linear {
   const RuleTraits* traits = nullptr;
   Contraction forward;
   // gamma divides by z + gamma z+, where the rounding of z counts up to 2 / gamma times
-  // (VGG-16: 2.5 times torch's error with z = z+ + z-), so z has a product of its own.
+  // (VGG-16: 2.5 times torch's error with z = z+ + z-), so z has a product of its own. So has the
+  // output where `forward` has other weights than the layer.
   std::unique_ptr<const Contraction> plain;
   Contraction backward;                                   // empty with forward_only
   std::vector<float> bias, bias_positive, bias_negative;  // empty: none

@@ -159,6 +159,9 @@ class Compiler {
     if (rule.kind == RuleKind::alpha_beta &&
         (!(rule.beta >= 0) || !(std::fabs(rule.alpha - rule.beta - 1) < 1e-5f)))
       fail("alpha - beta must be 1 and beta >= 0");
+    if (rule.kind == RuleKind::reweighted &&
+        !(std::isfinite(rule.alpha) && std::isfinite(rule.beta)))
+      fail("alpha and beta must be finite");
     if (rule.kind == RuleKind::gamma && (!(rule.gamma >= 0) || !std::isfinite(rule.gamma)))
       fail("gamma must be finite and >= 0");
     if (rule.kind == RuleKind::z_box && (rule.low.empty() || rule.high.empty()))

@@ -5,8 +5,7 @@
 namespace relprop {
 
 // y = a b, elementwise. Relevance goes to a alone where b is a gate and the rule is pass (Arras et
-// al. 2017, "signal-take-all"), and in equal halves to both otherwise (Achtibat et al. 2024,
-// AttnLRP, proposition 3.3).
+// al. 2017), and in equal halves to both otherwise (Achtibat et al. 2024). docs/rules.md has more.
 void forward_product(const Execution& run, const CompiledStep& step);
 
 // What input 0 or 1 gets of r; for the gradient, r times the other one.

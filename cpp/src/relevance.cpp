@@ -136,7 +136,7 @@ class Backward {
   void mask_and_capture(const CompiledStep& step, std::size_t begin, std::size_t end) {
     for (std::size_t k = end; k-- > begin;) {
       for (const Mask& mask : request_.masks)
-        if (mask.node == step.step.nodes[k]) multiply_mask(step, mask);
+        if (mask.node == step.step.nodes[k] && mask.applies_to(target_)) multiply_mask(step, mask);
       capture(step, step.step.nodes[k], true);
     }
   }
@@ -251,7 +251,7 @@ class Backward {
     const int count = static_cast<int>(run_.plan.steps.size());
     for (const Mask& mask : request_.masks) {
       const int layer = run_.plan.step_of[static_cast<std::size_t>(mask.node)];
-      if (layer < 0) continue;
+      if (layer < 0 || !mask.applies_to(target_)) continue;
       std::vector<bool> upstream(static_cast<std::size_t>(count), false), downstream = upstream;
       upstream[static_cast<std::size_t>(layer)] = downstream[static_cast<std::size_t>(layer)] =
           true;

@@ -37,13 +37,13 @@ void check_start(const Plan::Impl& plan, const RelevanceRequest& request) {
              std::to_string(outputs - 1) + ", -1 is the largest output");
 }
 
-// Two masked layers side by side would cut each other off.
-void check_masks(const Plan::Impl& plan, const RelevanceRequest& request) {
-  if (!request.exclude_parallel) return;
+// Two layers side by side that are masked for one target would cut each other off.
+void check_masks(const Plan::Impl& plan, const RelevanceRequest& request, int target) {
   std::vector<int> layers;
-  for (const Mask& mask : request.masks)
-    if (const int s = plan.step_of[static_cast<std::size_t>(mask.node)]; s >= 0)
-      layers.push_back(s);
+  for (const Mask& mask : request.masks) {
+    const int s = plan.step_of[static_cast<std::size_t>(mask.node)];
+    if (s >= 0 && mask.applies_to(target)) layers.push_back(s);
+  }
   for (int layer : layers) {
     std::vector<bool> related(plan.steps.size(), false), up = related;
     related[static_cast<std::size_t>(layer)] = up[static_cast<std::size_t>(layer)] = true;
@@ -87,8 +87,13 @@ void check_request(const Plan::Impl& plan, const RelevanceRequest& request) {
   for (const Mask& mask : request.masks) {
     check_node(plan, mask.node, "a mask");
     if (mask.values == nullptr && request.n > 0) refuse("a mask has no values");
+    if (mask.target < -1 || mask.target >= request.start.targets_per_sample)
+      refuse("a mask is for target " + std::to_string(mask.target) + "; accepted are -1 (all) to " +
+             std::to_string(request.start.targets_per_sample - 1));
   }
-  check_masks(plan, request);
+  if (!request.exclude_parallel) return;
+  for (int target = 0; target < request.start.targets_per_sample; ++target)
+    check_masks(plan, request, target);
 }
 
 void clear_unreached_layers(const Plan::Impl& plan, const RelevanceRequest& request) {

@@ -19,8 +19,9 @@ namespace relprop::python {
 namespace {
 
 constexpr RuleKind kRuleKinds[] = {
-    RuleKind::gradient, RuleKind::epsilon, RuleKind::z_plus, RuleKind::alpha_beta, RuleKind::gamma,
-    RuleKind::w_square, RuleKind::flat,    RuleKind::z_box,  RuleKind::pass,       RuleKind::norm,
+    RuleKind::gradient,   RuleKind::epsilon,  RuleKind::z_plus, RuleKind::alpha_beta,
+    RuleKind::gamma,      RuleKind::w_square, RuleKind::flat,   RuleKind::z_box,
+    RuleKind::reweighted, RuleKind::pass,     RuleKind::norm,
 };
 constexpr Isa kIsas[] = {Isa::reference, Isa::baseline, Isa::avx2, Isa::avx512, Isa::neon};
 
@@ -141,13 +142,18 @@ void set_start(Call& call, const py::object& start, const py::object& targets,
 }
 
 void set_masks(Call& call, const PyPlan& plan,
-               const std::vector<std::tuple<int, py::object, bool>>& masks) {
+               const std::vector<std::tuple<int, py::object, bool>>& masks,
+               const std::vector<int>& mask_targets) {
+  if (!mask_targets.empty() && mask_targets.size() != masks.size())
+    throw py::value_error("mask_targets has " + std::to_string(mask_targets.size()) +
+                          " entries for " + std::to_string(masks.size()) + " masks");
   for (const auto& [node, values, per_sample] : masks) {
     const std::string what = "mask of node " + std::to_string(node);
     const Shape& shape = plan.node_shape(node, "mask of");
     call.masks.push_back(float_array(values, what));
     require_shape(call.masks.back(), joined({per_sample ? call.request.n : 1}, shape), what);
-    call.request.masks.push_back({node, call.masks.back().data(), per_sample});
+    const int target = mask_targets.empty() ? -1 : mask_targets[call.request.masks.size()];
+    call.request.masks.push_back({node, call.masks.back().data(), per_sample, target});
   }
 }
 
@@ -183,15 +189,15 @@ py::list conservation_list(const std::vector<LayerConservation>& report) {
 py::tuple relevance(PyPlan& self, const py::object& x, const py::object& start,
                     const py::object& targets, bool want_output, const std::vector<int>& layers,
                     const std::vector<std::tuple<int, py::object, bool>>& masks,
-                    bool exclude_parallel, bool conservation, bool square, bool times_input,
-                    int n_threads) {
+                    const std::vector<int>& mask_targets, bool exclude_parallel, bool conservation,
+                    bool square, bool times_input, int n_threads) {
   check_threads(n_threads);
   Call call;
   call.x = float_array(x, "x");
   call.request.x = call.x.data();
   call.request.n = batch_size(call.x, self.plan().input_shape(), "x");
   set_start(call, start, targets, self.plan().output_shape());
-  set_masks(call, self, masks);
+  set_masks(call, self, masks, mask_targets);
   set_results(call, self, want_output, layers, conservation);
   call.request.exclude_parallel = exclude_parallel;
   call.request.square = square;
@@ -272,8 +278,9 @@ void bind_plan(py::module_& m) {
       .def("forward", &forward, arg("x"), arg("n_threads") = 0)
       .def("relevance", &relevance, arg("x"), py::kw_only(), arg("start") = "output",
            arg("targets") = none, arg("want_output") = false, arg("layers") = py::tuple(),
-           arg("masks") = py::tuple(), arg("exclude_parallel") = false, arg("conservation") = false,
-           arg("square") = false, arg("times_input") = false, arg("n_threads") = 0)
+           arg("masks") = py::tuple(), arg("mask_targets") = py::tuple(),
+           arg("exclude_parallel") = false, arg("conservation") = false, arg("square") = false,
+           arg("times_input") = false, arg("n_threads") = 0)
       .def("profile", &profile, arg("x"), arg("start") = "output", arg("n_threads") = 0)
       .def_property_readonly("input_shape",
                              [](const PyPlan& self) { return to_tuple(self.plan().input_shape()); })

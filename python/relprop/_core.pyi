@@ -138,7 +138,8 @@ class Rule:
         low: FloatArray | None = None,
         high: FloatArray | None = None,
     ) -> None:
-        """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, pass, norm."""
+        """kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, reweighted,
+        pass, norm."""
 
 class Plan:
     def __init__(
@@ -162,6 +163,7 @@ class Plan:
         want_output: bool = False,
         layers: Sequence[int] = (),
         masks: Sequence[tuple[int, FloatArray, bool]] = (),
+        mask_targets: Sequence[int] = (),
         exclude_parallel: bool = False,
         conservation: bool = False,
         square: bool = False,
@@ -172,7 +174,8 @@ class Plan:
         and one dict per layer with node, relevance_out, relevance_in, bias, epsilon, zero.
 
         targets: (n, t) flat output indices, -1 for the arg max; start: "output", "one", "log_prob"
-        or an array (n, t, *output_shape). masks: (node, values (n or 1, *node shape), per_sample).
+        or an array (n, t, *output_shape). masks: (node, values (n or 1, *node shape), per_sample);
+        mask_targets: for each mask the index of the target that it is for, or -1.
         """
     def profile(
         self, x: FloatArray, start: str | FloatArray = "output", n_threads: int = 0

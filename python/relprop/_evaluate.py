@@ -28,6 +28,8 @@ def run(options: argparse.Namespace) -> None:
     x, target, spec = _data(options, model)
     if options.target == "predicted":
         target = None
+    elif target is None:
+        raise ValueError(f"{options.data} has no y; accepted with --target label: an .npz with y")
     methods = {name: _method(name, model, spec) for name in options.methods}
     report = evaluate.compare(
         model,

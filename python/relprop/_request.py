@@ -59,6 +59,7 @@ class Request:
     masks: list[Mask]
     layers: dict[str, int]
     options: dict[str, Any]
+    mask_targets: tuple[int, ...] = ()
 
     def run(
         self, plan: _core.Plan, *, want_output: bool = False, conservation: bool = False
@@ -69,6 +70,7 @@ class Request:
             start=self.seed.start,
             targets=self.seed.targets,
             masks=self.masks,
+            mask_targets=self.mask_targets,
             layers=list(self.layers.values()),
             want_output=want_output,
             conservation=conservation,

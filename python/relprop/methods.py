@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
 from relprop import _core
 from relprop._arrays import Array, FloatArray, Floats, floats
+from relprop._conditional import conditional
 from relprop._progress import bar
 from relprop._request import Call, Request, request
 from relprop.composites import Composite, LayerRules, as_composite
@@ -53,13 +54,28 @@ class _Method:
         progress: bool,
     ) -> Any:
         given, network, asked = self._request(x, target, start, call)
+        layers = call.return_layers is not False
+        return self._results(
+            given, network, asked, return_output=return_output, layers=layers, progress=progress
+        )
+
+    def _results(
+        self,
+        given: Floats,
+        network: Network,
+        asked: Request,
+        *,
+        return_output: bool,
+        layers: bool,
+        progress: bool = False,
+    ) -> Any:
         plan = self.model.plan(network, self._how)
         parts: Iterable[Request] = [asked]
         if progress:
             slices = max(-(-len(asked.x) // SLICE), 1)
             parts = bar(asked.parts(SLICE), total=slices, unit="slice")
         results = [_run(plan, part, return_output) for part in parts]
-        relevance, output, *layers = (_joined(values) for values in zip(*results, strict=True))
+        relevance, output, *inner = (_joined(values) for values in zip(*results, strict=True))
 
         def result(values: FloatArray) -> Array:
             return given.restore(values if asked.seed.several else values[:, 0])
@@ -67,8 +83,8 @@ class _Method:
         returned: list[Any] = [result(relevance)]
         if return_output:
             returned.append(given.restore(output))
-        if call.return_layers is not False:
-            named = zip(asked.layers, layers, strict=True)
+        if layers:
+            named = zip(asked.layers, inner, strict=True)
             returned.append({name: result(values) for name, values in named})
         return returned[0] if len(returned) == 1 else tuple(returned)
 
@@ -148,6 +164,46 @@ class LRP(_Method):
         return self._attribute(
             x, target, start, call, return_output=return_output, progress=progress
         )
+
+    def attribute_conditional(
+        self,
+        x: Array,
+        conditions: Sequence[Mapping[str, Iterable[int]]],
+        target: Target = None,
+        start: Start = "output",
+        *,
+        exclude_parallel: bool = True,
+        return_output: bool = False,
+        return_layers: bool | Collection[str] = False,
+        n_threads: int | None = None,
+        cast: bool = False,
+    ) -> Any:
+        """One heatmap per condition on channels, for one forward pass (Achtibat et al. 2023).
+
+        Args:
+            x: as for `attribute`.
+            conditions: each keeps, by layer name, the relevance of these channels at the layer's
+                output and blocks the layer's others; ``[{"fire9": [3]}, {"fire9": [5, 7]}]``. An
+                empty one keeps all.
+            target: as for `attribute`; an (N, T) array gives each of T conditions its own target.
+            start: as for `attribute`; an array may be (N, T, *output_shape).
+            exclude_parallel: leave only what went through the layers, so that branches that go
+                around them are cut as well; False leaves those alone.
+
+        Returns:
+            The relevance (N, conditions, *input_shape), and what else was asked for as by
+            `attribute`, layers as (N, conditions, *shape).
+
+        Raises:
+            TypeError, ValueError: as `attribute`; a channel that the layer does not have, no
+                condition at all, another number of targets than of conditions, or with
+                exclude_parallel a condition on layers of parallel branches.
+        """
+        call = Call(_STARTS, None, return_layers, exclude_parallel, n_threads, cast)
+        given, network, asked = self._request(x, target, start, call)
+        asked = conditional(asked, network, conditions)
+        layers = return_layers is not False
+        return self._results(given, network, asked, return_output=return_output, layers=layers)
 
     def conservation(
         self,

@@ -182,6 +182,27 @@ class ZBox(_Stabilized):
 
 
 @dataclass(frozen=True)
+class Reweighted(_Stabilized):
+    """The ε rule with other weights: R_i = x ⊙ W'ᵀ[R / st(W'x + b)], W' = p W⁺ + n W⁻.
+
+    p = 1 + γ, n = 1 is the γ rule of Montavon et al. 2019, "Layer-wise relevance propagation: an
+    overview", which does not look at the signs of inputs and outputs; p = 1, n = 0 is the z⁺ rule
+    without that look. Both are what Captum computes.
+
+    Args:
+        positive, negative: p and n.
+    """
+
+    positive: float = 1.0
+    negative: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_number(self, "positive")
+        _check_number(self, "negative")
+
+
+@dataclass(frozen=True)
 class Pass(_Stabilized):
     """R_i = R. On a layer with weights only where input and output have one size."""
 
@@ -200,6 +221,7 @@ _KINDS: dict[type[Rule], str] = {
     WSquare: "w_square",
     Flat: "flat",
     ZBox: "z_box",
+    Reweighted: "reweighted",
     Pass: "pass",
     Norm: "norm",
 }
@@ -215,6 +237,8 @@ def to_core(rule: Rule, input_shape: tuple[int, ...], layer: str) -> _core.Rule:
     absorb = values.pop("bias") == "absorb"
     if isinstance(rule, Epsilon):
         values["stabilizer"] = values.pop("epsilon")
+    if isinstance(rule, Reweighted):
+        values |= {"alpha": values.pop("positive"), "beta": values.pop("negative")}
     if isinstance(rule, ZBox):
         values |= {k: _spread(k, values[k], input_shape, layer) for k in ("low", "high")}
     return _core.Rule(_KINDS[type(rule)], absorb_bias=absorb, **values)

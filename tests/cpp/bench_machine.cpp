@@ -19,7 +19,7 @@ using namespace relprop;
 namespace {
 
 constexpr std::size_t kMemoryBytes = std::size_t{1} << 30;
-constexpr int kRepetitions = 5;
+constexpr int kRepetitions = 12;
 constexpr double kShortest = 0.05;  // seconds that a repetition takes at least
 
 double seconds() {

@@ -56,6 +56,8 @@ struct Mask {
   int node = 0;
   const float* values = nullptr;
   bool per_sample = false;
+  int target = -1;  // of targets_per_sample, the only one that it is for; -1: all
+  bool applies_to(int other) const { return target < 0 || target == other; }
 };
 
 // Where one layer's relevance went, summed over the samples of the call.

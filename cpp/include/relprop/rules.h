@@ -15,6 +15,7 @@ enum class RuleKind {
   w_square,
   flat,
   z_box,
+  reweighted,  // epsilon with the weights alpha max(w, 0) + beta min(w, 0)
   pass,
   norm,  // epsilon for layers without weights
 };
@@ -23,7 +24,7 @@ enum class RuleKind {
 // (src/kernels/elementwise.inl) and the table in src/linear.cpp; sources are in docs/rules.md.
 struct Rule {
   RuleKind kind = RuleKind::epsilon;
-  float alpha = 1, beta = 0;     // alpha_beta
+  float alpha = 1, beta = 0;     // alpha_beta, reweighted
   float gamma = 0.25f;           // gamma
   float stabilizer = 1e-6f;      // epsilon of st(z) = z + epsilon sign(z), sign(0) = +1
   bool absorb_bias = true;       // false: the bias is left out of every denominator

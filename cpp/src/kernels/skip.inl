@@ -260,7 +260,9 @@ struct SkipBlock {
     const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
     // registers and memory for a handful of entries.
-    const std::int64_t step = args.kernel_width >= 3 ? 1 : 4 / args.kernel_width;
+    // Their weights have to stay in L1 together.
+    const std::int64_t most = 4 / kHalves;
+    const std::int64_t step = args.kernel_width >= most ? 1 : most / args.kernel_width;
     if (args.x.begin != nullptr)
       for (std::int64_t y = args.y0; y < args.y1; ++y)
         if (args.y.begin[y] == args.y.begin[y + 1]) clear_row(y);

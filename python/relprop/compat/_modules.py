@@ -40,7 +40,7 @@ def compiled(module: Any, x: Any) -> Model:
         raise TypeError(f"input is of type {type(x).__name__}; accepted: a float32 torch tensor")
     if module.training:
         raise ValueError(f"{type(module).__name__} is in training mode; accepted: model.eval()")
-    weights = _fingerprint(module)
+    weights = fingerprint(module)
     with _LOCK:
         known = _COMPILED.get(module)
         if known is None or known.weights != weights:
@@ -87,7 +87,8 @@ def path_of(module: torch.nn.Module, modules: dict[str, torch.nn.Module], what: 
     raise ValueError(f"{what} {type(module).__name__} is no submodule of the model")
 
 
-def _fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
+def fingerprint(module: torch.nn.Module) -> tuple[Any, ...]:
+    """Equal as long as no parameter or buffer was replaced or changed in place."""
     return tuple(
         (name, value.data_ptr(), value._version)
         for tensors in (module.named_parameters(), module.named_buffers())

@@ -171,9 +171,9 @@ def _samples(model: Model, x: Array, target: Any) -> tuple[FloatArray, IntArray]
     if not isinstance(model, Model):
         raise TypeError(f"model is of type {type(model).__name__}; accepted: a relprop.Model")
     given = floats(x, "x").values
-    targets = targets_of(model, given, target)
     if not len(given):
         raise ValueError("x has no samples; accepted: at least one")
+    targets = targets_of(model, given, target)
     if not 2 <= given.ndim <= 4:
         raise ValueError(f"x has shape {given.shape}; accepted: (N, F), (N, C, L) or (N, C, H, W)")
     return given, targets
