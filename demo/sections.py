@@ -11,6 +11,7 @@ import relprop as rp
 from accounts import conservation, timing
 from explainers import EXPLAINERS, PROPAGATING, Explainer
 from page import Floats, Section, digit, number, picture, table
+from prototypes import section as prototype_section
 from relprop import images
 from study import Study
 
@@ -160,11 +161,17 @@ def _rival_pictures(heat: Floats, explainer: Explainer, first: int, second: int)
     ]
 
 
+def prototypes(study: Study) -> Section:
+    """Pictures that the network likes best."""
+    return prototype_section(study.prototypes)
+
+
 SECTIONS: tuple[Callable[[Study], Section], ...] = (
     evidence,
     side_by_side,
     methods,
     rivals,
+    prototypes,
     conservation,
     timing,
 )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import relprop as rp
 from explainers import ALPHA1_BETA0, ALPHA2_BETA1, COMPOSITE, EXPLAINERS, PROPAGATING, SENSITIVITY
 from page import Doubles, Floats
+from prototypes import Row, make_rows
 from relprop import zoo
 
 WARM_UPS = 10
@@ -51,6 +52,7 @@ class Study:
     sums: dict[str, Doubles]  # by explainer, ΣR of each digit
     conservation: dict[str, rp.Conservation]  # by propagating explainer, over all digits
     rivals: Rivals
+    prototypes: list[Row]
     single: dict[str, Timing]  # by explainer, and "predict": one digit per call
     batch: dict[str, Timing]  # all digits per call
     rounds: int
@@ -92,6 +94,7 @@ def make_study(rounds: int) -> Study:
         sums={key: r.sum(axis=(1, 2), dtype=np.float64) for key, r in heatmaps.items()},
         conservation={e.key: methods[e.key].conservation(x, predicted) for e in PROPAGATING},
         rivals=_rivals(methods, x, output),
+        prototypes=make_rows(model),
         single=_timings(calls, x[:1], rounds),
         batch=_timings(calls, x, rounds),
         rounds=rounds,

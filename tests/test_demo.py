@@ -23,7 +23,7 @@ METHODS = {
     "alpha3_beta2": rp.AlphaBeta(3, 2),
     "epsilon_plus_flat": "epsilon_plus_flat",
 }
-SECTIONS = ("evidence", "heatmaps", "methods", "rivals", "conservation", "time")
+SECTIONS = ("evidence", "heatmaps", "methods", "rivals", "prototypes", "conservation", "time")
 # Shown with three decimals.
 ROUNDING = 0.5e-3 * (1 + 1e-6)
 

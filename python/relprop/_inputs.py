@@ -122,6 +122,13 @@ class InputSpec:
             planes = planes[::-1]
         return self._normalised(planes.astype(np.float32) * np.float32(self.range / 255))
 
+    def pixels(self, x: FloatArray) -> Pixels:
+        """The picture that an input (C, H, W) shows, uint8 (H, W, 3): `apply` backwards."""
+        low, high = self.bounds
+        shown = np.clip(np.round((x - low) / (high - low) * 255), 0, 255).astype(np.uint8)
+        planes = shown[::-1] if self.channels == "BGR" else shown
+        return np.ascontiguousarray(np.broadcast_to(planes, (3, *x.shape[1:])).transpose(1, 2, 0))
+
     def _normalised(self, values: FloatArray | np.float32) -> FloatArray:
         mean, std = (
             np.broadcast_to(np.asarray(numbers, np.float32), self.channel_count).reshape(-1, 1, 1)

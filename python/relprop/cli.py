@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import relprop
-from relprop import _commands, _evaluate
+from relprop import _commands, _evaluate, _prototype
+from relprop.maximization import RATES
 
 RULES = (
     "a composite such as epsilon_plus_flat, or one rule for all layers: epsilon:0.01, z_plus, "
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands.add_parser("predict", help="the most probable classes"))
     _add_info(commands.add_parser("info", help="the layers of a model, or this build"))
     _add_evaluate(commands.add_parser("evaluate", help="how faithful explanations are"))
+    _add_prototype(commands.add_parser("prototype", help="pictures of what a class looks like"))
     return parser
 
 
@@ -157,6 +159,55 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_evaluate.run)
 
 
+def _add_prototype(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    what = parser.add_argument_group("what is made active")
+    what.add_argument("--class", dest="classes", type=_ranges, metavar="N", help="3, 0,3 or 0-9")
+    what.add_argument("--logit", action="store_true", help="the logit instead of log p")
+    what.add_argument("--layer", metavar="NAME", help="a layer instead of a class")
+    what.add_argument(
+        "--channel", dest="channels_of_layer", type=_ranges, metavar="N", help="of the layer"
+    )
+    _add_prior(parser)
+    how = parser.add_argument_group("ascent", "rates and noise are in units of a white pixel")
+    how.add_argument("--steps", type=int, default=200, metavar="N", help="default: 200")
+    how.add_argument("--restarts", type=int, default=4, metavar="N", help="default: 4")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    how.add_argument("--update", choices=RATES, default="adam", help="default: adam")
+    how.add_argument("--rate", type=float, metavar="R", help="default: 0.05")
+    how.add_argument("--noise", type=float, metavar="S", help="of the start (default: 0.1)")
+    how.add_argument("--jitter", type=int, default=0, metavar="N", help="pixels rolled, at most")
+    how.add_argument("--scaling", type=float, default=1, metavar="F", help="resized by up to F")
+    how.add_argument("--blur", type=float, default=0, metavar="S", help="in pixels")
+    how.add_argument("--blur-steps", type=int, default=4, metavar="N", help="between two blurs")
+    parser.add_argument("-o", "--out", type=Path, default=Path("prototype.png"), metavar="PNG",
+                        help="one picture, or a grid (default: prototype.png)")  # fmt: skip
+    parser.add_argument("--zoom", type=int, metavar="N", help="pixels a side of each value")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    _add_input(parser)
+    parser.set_defaults(run=_prototype.run)
+
+
+def _add_prior(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("prior", "λ for pixels from 0 to 1")
+    group.add_argument("--l2", type=float, metavar="λ", help="default: 0.001, 0 with --expert")
+    group.add_argument("--tv", type=float, default=0, metavar="λ", help="total variation")
+    group.add_argument("--expert", metavar="NPZ", help="a Gaussian RBM's parameters, or digits")
+    group.add_argument(
+        "--expert-weight", type=float, default=_prototype.EXPERT_WEIGHT, metavar="W",
+        help="of its log-density (default: 0.015)",
+    )  # fmt: skip
+    group.add_argument("--generator", metavar="ONNX", help="from codes to pictures, or digits")
+    group.add_argument(
+        "--generator-range", type=_pair, default=(1.0, 0.0), metavar="SCALE,SHIFT",
+        help="carry its pictures to [0, 1]: 0.5,0.5 for tanh (default: 1,0)",
+    )  # fmt: skip
+    group.add_argument(
+        "--generator-picture", type=_integers, metavar="C,H,W",
+        help="shape of its pictures, which are resized to the model's input",
+    )  # fmt: skip
+
+
 def _add_model(parser: argparse.ArgumentParser, **options: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="an ONNX file, or digits", **options)
     parser.add_argument("--output", metavar="NAME", help="output or layer (default: the first)")
@@ -185,6 +236,20 @@ def _floats(text: str) -> tuple[float, ...]:
 
 def _integers(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in text.split(","))
+
+
+def _ranges(text: str) -> tuple[int, ...]:
+    """0,3,5-7."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(found)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    first, second = _floats(text)
+    return first, second
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class CodeSpace:
     def __init__(
         self,
         generator: Model,
-        lam: float = 0.01,
+        lam: float = 0.001,
         scale: Array | float = 1.0,
         shift: Array | float = 0.0,
         picture: tuple[int, int, int] | None = None,
