@@ -95,7 +95,7 @@ def section(rows: list[Row]) -> Section:
     {table(header, cells, "pictures prototypes")}
     <p class="note">Under each picture: p(ω<sub>c</sub>|<i>x</i>) under the network that was
     maximised, under a second network that was trained separately and never asked, and the expert’s
-    log density up to a constant, where real digits are around −70.</p>"""
+    log density up to a constant, where nine of ten real digits lie between −90 and 30.</p>"""
     return Section("prototypes", "What the network looks for", body)
 
 
