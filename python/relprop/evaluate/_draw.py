@@ -33,7 +33,9 @@ def save(report: Report, path: str | Path) -> None:
         axis.set_ylabel(report.score)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
-    axes[0].legend(fontsize="x-small")
+    figure.suptitle("solid: most relevant first, dashed: least relevant first", fontsize="small")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="x-small")
     figure.savefig(path, dpi=120, format="png", metadata={"Software": None})
 
 
@@ -44,4 +46,4 @@ def _panel(axis: Any, rows: list[Row]) -> None:
         colour = f"C{number}"
         axis.plot(100 * row.most.removed, row.most.mean, colour, label=row.method)
         axis.plot(100 * row.least.removed, row.least.mean, "--", color=colour, linewidth=0.8)
-    axis.set_xlabel("% removed; solid: most, dashed: least relevant first")
+    axis.set_xlabel("% of the regions removed")

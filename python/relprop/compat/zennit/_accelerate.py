@@ -42,17 +42,13 @@ class _Accelerated(Composite):
     def __init__(self, original: Any) -> None:
         super().__init__(self.mapping, getattr(original, "canonizers", ()))
         self._original = original
-        self._hooks: dict[int, Hook | None] = {}
         layer = sys.modules.get(f"{type(original).__module__.partition('.')[0]}.layer")
         self.sum_module = getattr(layer, "Sum", self.sum_module)
 
     def mapping(self, ctx: Context, name: str, module: Any) -> Hook | None:
         """The translation of Zennit's hook of a module."""
         hook = self._original.module_map(ctx, name, module)
-        # Zennit's maps hold their hooks, so that an id stands for one hook.
-        if id(hook) not in self._hooks:
-            self._hooks[id(hook)] = None if hook is None else translated(hook, name)
-        return self._hooks[id(hook)]
+        return None if hook is None else translated(hook, name)
 
 
 def translated(hook: Any, name: str) -> Hook:
