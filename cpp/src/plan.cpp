@@ -187,6 +187,9 @@ class Compiler {
     c.step = step;
     if (!forward_only()) c.rule = rules_[static_cast<std::size_t>(step.node)];
     c.gradient = c.rule.kind == RuleKind::gradient && !forward_only();
+    c.derivative =
+        step.fused_activation >= 0 && !forward_only() &&
+        rules_[static_cast<std::size_t>(step.fused_activation)].kind == RuleKind::gradient;
     const Node& node = model_.nodes()[static_cast<std::size_t>(step.node)];
     if (step.kind == StepKind::linear) {
       auto linear = std::make_unique<Linear>(
@@ -245,7 +248,7 @@ class Compiler {
       case StepKind::resample: return true;
       default: break;
     }
-    return s.gradient && s.linear && s.linear->tail != Tail::none;
+    return s.derivative;
   }
   bool reads_input_value(const CompiledStep& s) const {
     switch (s.step.kind) {

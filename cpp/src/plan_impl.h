@@ -35,7 +35,8 @@ struct CompiledStep {
   bool has_gate = false;       // product: input 1 is a gate
   AlignedFloats scale, shift;  // scale_shift: per channel or per value of a sample
   bool per_channel = true;
-  bool gradient = false;  // plain derivative instead of a rule
+  bool gradient = false;    // plain derivative instead of a rule
+  bool derivative = false;  // of the fused activation, which otherwise passes relevance on
   // Buffers, -1: none.
   int value = -1, z = -1, zp = -1, zn = -1, winner = -1, relevance = -1;
   int forward_scratch = -1, backward_scratch = -1;

@@ -113,13 +113,13 @@ class Backward {
       r[k] = static_cast<float>((k == at ? 1.0 : 0.0) - std::exp(f[k] - largest) / sum);
   }
 
-  // Masks and layer results of a value. In a gradient pass a fused activation's own nodes see the
-  // gradient before the activation's derivative, the layer in front of it the one behind. Nodes are
-  // visited from the last to the first, so a mask does not show in what lies behind its own layer.
+  // Masks and layer results of a value. Under its plain gradient a fused activation's own nodes see
+  // the gradient before the activation's derivative, the layer in front of it the one behind. Nodes
+  // are visited from the last to the first, so a mask does not show in what lies behind its own
+  // layer.
   void arrive(int i) {
     const CompiledStep& step = run_.step(i);
-    const bool derivative = step.gradient && step.linear && step.linear->tail != Tail::none;
-    if (!derivative) return mask_and_capture(step, 0, step.step.nodes.size());
+    if (!step.derivative) return mask_and_capture(step, 0, step.step.nodes.size());
     std::size_t split = 0;
     while (step.step.nodes[split] != step.step.fused_activation) ++split;
     mask_and_capture(step, split, step.step.nodes.size());
