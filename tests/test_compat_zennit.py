@@ -12,6 +12,7 @@ from zennit_stub import import_zennit
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
+from architectures import ARCHITECTURES  # noqa: E402
 from dropin_networks import ResNetLike, VggLike, error, seeded  # noqa: E402
 from relprop.compat import zennit as ours  # noqa: E402
 
@@ -35,13 +36,19 @@ def x() -> Any:
     return torch.randn(3, 3, 16, 16)
 
 
-def canonizers(zennit: Any) -> list[Any]:
-    """Merged batch norm, without the eps that Zennit leaves behind, and sums as modules."""
+def merging(zennit: Any, kind: str) -> Any:
+    """A canonizer of Zennit that leaves no eps behind in the merged batch norm."""
 
-    class Merge(zennit.canonizers.SequentialMergeBatchNorm):
+    class Merge(getattr(zennit.canonizers, kind)):
         def register(self, linears: Any, batch_norm: Any) -> None:
             super().register(linears, batch_norm)
             batch_norm.eps = 0.0
+
+    return Merge
+
+
+def canonizers(zennit: Any) -> list[Any]:
+    """Merged batch norm, without the eps that Zennit leaves behind, and sums as modules."""
 
     class Joins(zennit.canonizers.AttributeCanonizer):
         def __init__(self) -> None:
@@ -59,7 +66,11 @@ def canonizers(zennit: Any) -> list[Any]:
 
             return {"forward": forward.__get__(module), "canonizer_sum": total}
 
-    return [zennit.canonizers.CompositeCanonizer([Joins(), Merge()])]
+    return [
+        zennit.canonizers.CompositeCanonizer(
+            [Joins(), merging(zennit, "SequentialMergeBatchNorm")()]
+        )
+    ]
 
 
 def expected(zennit: Any, module: Any, composite: Any, x: Any, start: Any = None) -> Any:
@@ -202,18 +213,59 @@ def test_changed_weights_are_noticed(x: Any) -> None:
         assert error(after, module(x)) < RELATIVE
 
 
-def test_modules_without_a_hook_have_the_plain_gradient(zennit: Any, x: Any) -> None:
-    """A layer map for convolutions and sums; ReLUs, pooling and the dense layer have none."""
-    module = seeded(ResNetLike())
+PLAIN = {
+    "relu": lambda: ResNetLike(),
+    "leaky relu": lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.LeakyReLU(0.3), nn.Conv2d(5, 2, 14)),
+    "clip": lambda: nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU6(), nn.Conv2d(5, 2, 14)),
+}
+
+
+@pytest.mark.parametrize("sums", [False, True])
+@pytest.mark.parametrize("name", PLAIN)
+def test_modules_without_a_hook_have_the_plain_gradient(
+    zennit: Any, x: Any, name: str, sums: bool
+) -> None:
+    """A layer map for convolutions, perhaps for sums; activations and the rest have none."""
+    module = seeded(PLAIN[name]())
 
     def composite(package: Any) -> Any:
         r = package.rules
-        layers = [(package.types.Convolution, r.ZPlus()), (package.layer.Sum, r.Norm())]
+        layers = [(package.types.Convolution, r.Gamma())]
+        layers += [(package.layer.Sum, r.Norm())] if sums else []
         return package.composites.LayerMapComposite(layers, canonizers=canonizers(zennit))
 
     _, relevance = expected(zennit, module, composite(zennit), x)
     _, actual = ours.attribution.Gradient(module, composite(ours))(x)
     assert error(actual, relevance) < RELATIVE
+
+
+@pytest.mark.parametrize("name", ["densenet", "mobilenet-v3", "shufflenet-v2"])
+def test_architectures(zennit: Any, name: str) -> None:
+    """Functional calls and layers that Zennit has no rule for have the gradient, here as there."""
+    (case,) = (case for case in ARCHITECTURES if case.id == name)
+    module, x = case.module(), case.inputs(2)
+    names = [name for name, _ in module.named_modules()]
+    # In order of registration, DenseNet's batch norms would be merged into the wrong layers.
+    pairs = [([n.replace("norm2", "conv1")], n) for n in names if n.endswith("norm2")]
+    merge = merging(zennit, "NamedMergeBatchNorm")([*pairs, (["stem.0.0"], "stem.0.1")])
+    if name != "densenet":
+        merge = merging(zennit, "SequentialMergeBatchNorm")()
+
+    def composite(package: Any) -> Any:
+        t, r = package.types, package.rules
+        layers = [
+            (t.Activation, r.Pass()),
+            (t.AvgPool, r.Norm()),
+            (t.BatchNorm, r.Pass()),
+            (t.Convolution, r.ZPlus()),
+            (nn.Linear, r.Epsilon(epsilon=0.01)),
+        ]
+        return package.composites.LayerMapComposite(layers, canonizers=[merge])
+
+    output, relevance = expected(zennit, module, composite(zennit), x)
+    actual = ours.attribution.Gradient(module, composite(ours))(x)
+    assert error(actual[0], output) < RELATIVE
+    assert error(actual[1], relevance) < RELATIVE
 
 
 def refusals() -> dict[str, tuple[Any, str]]:
@@ -225,7 +277,6 @@ def refusals() -> dict[str, tuple[Any, str]]:
         return ours.attribution.Gradient(module, c.LayerMapComposite(layers))(x)
 
     softmax = nn.Sequential(nn.Linear(4, 3), nn.Softmax(1)).eval()
-    leaky = nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(), nn.Linear(3, 2)).eval()
     four = torch.zeros(1, 4)
     return {
         "stabilizer": (lambda: r.ZPlus(stabilizer=torch.sign), "stabilizer is a callable"),
@@ -241,7 +292,6 @@ def refusals() -> dict[str, tuple[Any, str]]:
         "container": (lambda: explain([(nn.Sequential, r.Pass())]), "'features' (Sequential)"),
         "relu": (lambda: explain([(nn.ReLU, r.Epsilon())]), "'features.2' (relu): hook Epsilon"),
         "softmax": (lambda: explain([], softmax, four), "'1' (softmax)"),
-        "leaky": (lambda: explain([(nn.Linear, r.ZPlus())], leaky, four), "'1' (leaky_relu)"),
         "type": (lambda: explain([], module, [1.0]), "list"),
         "training": (lambda: explain([], VggLike()), "training mode"),
         "composite": (lambda: ours.accelerate("epsilon_plus"), "str"),

@@ -11,7 +11,7 @@ import torch
 
 import relprop as rp
 from relprop._core import UnsupportedError
-from relprop.compat._layers import ACTIVATIONS, MOVES, check_activations
+from relprop.compat._layers import ACTIVATIONS, MOVES
 from relprop.compat._modules import compiled, fingerprint, network_of, owner
 from relprop.compat.captum.rules import EPSILON, as_rule
 from relprop.composites import LINEAR, SUMS, LayerRules
@@ -73,7 +73,6 @@ def _layer_rules(
         rule = _rule(name, op, given, functional=source is None)
         if rule is not None:
             chosen[name] = rule
-    check_activations(network, chosen)
     return LayerRules(chosen)
 
 
@@ -82,7 +81,7 @@ def _rule(name: str, op: str, given: rp.Rule | None, functional: bool) -> rp.Rul
     if op in ACTIVATIONS:
         if given is not None and not isinstance(given, rp.Pass):
             raise _unfit(name, op, "IdentityRule")
-        return rp.Pass() if not functional or op == "relu" else None
+        return None if functional else rp.Pass()
     if op in ("max_pool", "global_max_pool"):
         if isinstance(given, rp.Pass) or (given is not None and _epsilon(given) > EPSILON):
             raise _unfit(name, op, f"EpsilonRule with at most {EPSILON}")

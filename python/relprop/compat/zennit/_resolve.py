@@ -6,7 +6,7 @@ import torch
 
 import relprop as rp
 from relprop._core import UnsupportedError
-from relprop.compat._layers import ACTIVATIONS, MOVES, check_activations
+from relprop.compat._layers import ACTIVATIONS, MOVES
 from relprop.compat._modules import owner
 from relprop.compat.zennit.composites import Composite, Context
 from relprop.compat.zennit.rules import Hook
@@ -43,7 +43,6 @@ def resolve(composite: Composite, module: torch.nn.Module, network: Network) -> 
         rule = _rule(name, op, hook)
         if rule is not None:
             rules[name] = rule
-    check_activations(network, rules)
     return LayerRules(rules)
 
 
