@@ -230,7 +230,7 @@ def test_modules_without_a_hook_have_the_plain_gradient(
 
     def composite(package: Any) -> Any:
         r = package.rules
-        layers = [(package.types.Convolution, r.Gamma())]
+        layers = [(package.types.Convolution, r.ZPlus())]
         layers += [(package.layer.Sum, r.Norm())] if sums else []
         return package.composites.LayerMapComposite(layers, canonizers=canonizers(zennit))
 
