@@ -16,7 +16,7 @@ from captum.attr._utils.custom_modules import Addition_Module
 
 from benchmarks import dropin_modules
 from benchmarks.agreement import check
-from benchmarks.bench import LEAST, MOST, Bench
+from benchmarks.bench import Bench
 from benchmarks.paired import Array, Contender
 from relprop.compat import captum as captum_front
 from relprop.compat import zennit as zennit_front
@@ -57,7 +57,7 @@ def compare(bench: Bench, module: Any, rival: str, run: Callable[..., Array]) ->
     ]
     errors, results = {}, []
     for one in everyone:
-        results.append(one.warm_up(bench.budget, LEAST if not results else 1, MOST))
+        results.append(one.warm_up(bench.budget))
         errors[one.name] = check(one.name, TASK, results[-1], reference)
     check("relprop", TASK, results[0], results[1], factor=2)
     bench.record(errors=errors)

@@ -544,7 +544,7 @@ ERRORS: list[Case] = [
         lambda m: _core.Rule("lrp"),
         ValueError,
         "rule 'lrp'; accepted: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, "
-        "z_box, pass, norm",
+        "z_box, reweighted, pass, norm",
     ),
     (
         "gather of too few",
