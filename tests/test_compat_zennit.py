@@ -235,11 +235,11 @@ def test_modules_without_a_hook_have_the_plain_gradient(
         return package.composites.LayerMapComposite(layers, canonizers=canonizers(zennit))
 
     _, relevance = expected(zennit, module, composite(zennit), x)
-    # Where branches of a sum nearly cancel, moving the input within its rounding moves relevance.
-    nudge = torch.randint(2, x.shape, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    _, moved = expected(zennit, module, composite(zennit), x.double() * (1 + nudge * 2.0**-24))
+    # Where branches of a sum nearly cancel, float32 is further off: as far as Zennit's is.
+    with zennit.attribution.Gradient(copy.deepcopy(module), composite(zennit)) as attributor:
+        _, theirs = attributor(x)
     _, actual = ours.attribution.Gradient(module, composite(ours))(x)
-    assert error(actual, relevance) < max(RELATIVE, 10 * error(moved, relevance))
+    assert error(actual, relevance) < max(RELATIVE, 3 * error(theirs, relevance))
 
 
 @pytest.mark.parametrize("name", ["densenet", "mobilenet-v3", "shufflenet-v2"])
