@@ -125,7 +125,7 @@ struct SkipBlock {
   // Three pixels' sums and a broadcast value or two have to fit in registers.
   static constexpr bool kSlides =
       !kWhole && 3 * kVectors * weight_halves(kMode) + (reads_b(kMode) ? 2 : 1) < kRegisters;
-
+  // So have one pixel's sums twice, see add_entries.
   static constexpr bool kPairs = 2 * kVectors * weight_halves(kMode) + 3 < kRegisters;
 
   const SkipArgs& args;
@@ -285,8 +285,7 @@ struct SkipBlock {
   void run() const {
     const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
-    // registers and memory for a handful of entries.
-    // Their weights have to stay in L1 together.
+    // registers and memory for a handful of entries. Their weights have to stay in L1 together.
     const std::int64_t most = 4 / kHalves;
     const std::int64_t step = args.kernel_width >= most ? 1 : most / args.kernel_width;
     if (args.x.begin != nullptr)
