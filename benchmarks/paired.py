@@ -16,7 +16,9 @@ Run = Callable[[], Array]
 # A rival may still spin in its thread pool when the next one starts.
 PAUSE = 0.1
 # Calls shorter than this are timed in blocks of about this length.
-BLOCK = 0.004
+BLOCK = 0.01
+# What a contender is run for before its turns are planned.
+WARM = 0.1
 # Rounds; a rival whose calls are long (s) may take part in one only.
 LEAST, MOST = 5, 21
 LONG = 5.0
@@ -54,10 +56,13 @@ class Contender:
         begin = time.perf_counter()
         result = self.run()
         seconds = time.perf_counter() - begin
-        if seconds < LONG:  # the first call may have compiled something
+        # The first calls may compile something and find caches and clocks cold: a call that looks
+        # long would be timed alone, after a pause, and stay as slow.
+        end = time.perf_counter() + WARM if seconds < LONG else 0
+        while time.perf_counter() < end:
             begin = time.perf_counter()
             self.run()
-            seconds = time.perf_counter() - begin
+            seconds = min(seconds, time.perf_counter() - begin)
         self.calls = max(1, math.ceil(BLOCK / seconds)) if seconds < BLOCK else 1
         turn = PAUSE + seconds * self.calls * (2 if self.calls > 1 else 1)
         self.rounds = min(max(int(budget / turn), 1 if seconds > LONG else LEAST), MOST)

@@ -8,7 +8,7 @@
 namespace relprop {
 namespace {
 
-constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16;
+constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16, kFoldOutputs = 4;
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
 // a loop exit. Forward they never do: 0.5 to 1.1 of the time without lists, per layer of
 // SqueezeNet, EfficientNet-Lite0 and ResNet-50. Backward it takes many pixels.
@@ -26,20 +26,20 @@ struct Choice {
 Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
                    const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
-  if (s.outputs <= kNarrowOutputs && s.taps() > 1 && !has_sum(mode))
+  if (s.outputs <= kFoldOutputs && s.outputs <= s.channels && s.taps() > 1 && !has_sum(mode))
     return {Path::fold, "few outputs of a window"};
   if (s.outputs <= kNarrowOutputs && s.channels >= kNarrowChannels)
     return {Path::narrow, "few outputs of many channels"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
-  if (s.taps() == 1 && s.out_pixels() > s.source_pixels())
-    return {Path::skip, "most pixels lie between strides"};
+  if (s.out_pixels() > s.source_pixels()) return {Path::skip, "most taps lie between strides"};
   // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
   // channels are worse.
   const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
   const bool short_lists =
       s.taps() == 1 && (has_sum(mode) || (reads_b(mode) && s.out_pixels() >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
-  if (source.sparse && !few) return {Path::skip, "zeros behind a ReLU or max pooling"};
+  if (source.density < kernels.skip_below[static_cast<int>(mode)] && !few)
+    return {Path::skip, "zeros behind a ReLU or max pooling"};
   return {Path::partition, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
 }
 

@@ -23,7 +23,7 @@ constexpr bool reads_lists(Path path) { return path == Path::skip || path == Pat
 // What is known of the source when the plan is made; decides the path.
 struct SourceFacts {
   bool nonnegative = false;
-  bool sparse = false;
+  double density = 1;  // share of non-zero values to expect
 };
 
 // Geometry of one direction of a linear layer. Pixels are those of one sample.

@@ -8,6 +8,9 @@ namespace relprop {
 namespace {
 
 constexpr std::int64_t kFoldFloats = 65536;  // of a tile's sums by tap, which stay in L2
+// Tiles share source rows, whose sums are made once for each. Small tiles of tall windows would
+// make them seven times (7 x 7, stride 2), which costs more than leaving L2.
+constexpr double kFoldRepeats = 1.5;
 
 // Source rows [first, end) that output rows [y0, y1) read.
 struct RowSpan {
@@ -19,6 +22,16 @@ RowSpan source_rows(const TapTable& y, std::int64_t y0, std::int64_t y1) {
   const auto [low, high] =
       std::minmax_element(taps.source + taps.begin[y0], taps.source + taps.begin[y1]);
   return {*low, *high + 1};
+}
+
+// Of tiles of so many output rows.
+std::int64_t most_source_rows(const ContractionShape& s, std::int64_t rows) {
+  std::int64_t most = 0;
+  for (std::int64_t y = 0; y < s.out_height; y += rows) {
+    const RowSpan span = source_rows(s.y, y, std::min(y + rows, s.out_height));
+    most = std::max(most, span.end - span.first);
+  }
+  return most;
 }
 
 std::int64_t fold_width(const Contraction& c, const Kernels& kernels) {
@@ -46,13 +59,14 @@ void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels)
   for (std::int32_t shift : c.fold_shift)
     c.fold_margin = std::max<std::int64_t>(c.fold_margin, std::abs(shift));
   const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);
-  for (c.fold_rows = s.out_height;; c.fold_rows = ceil_div(c.fold_rows, 2)) {
-    c.fold_source_rows = 0;
-    for (std::int64_t y = 0; y < s.out_height; y += c.fold_rows) {
-      const RowSpan span = source_rows(s.y, y, std::min(y + c.fold_rows, s.out_height));
-      c.fold_source_rows = std::max(c.fold_source_rows, span.end - span.first);
-    }
-    if (c.fold_rows <= 1 || c.fold_source_rows * row <= kFoldFloats) return;
+  c.fold_rows = s.out_height;
+  c.fold_source_rows = most_source_rows(s, c.fold_rows);
+  while (c.fold_rows > 1 && c.fold_source_rows * row > kFoldFloats) {
+    const std::int64_t rows = ceil_div(c.fold_rows, 2), sources = most_source_rows(s, rows);
+    const auto done = static_cast<double>(ceil_div(s.out_height, rows) * sources);
+    if (done > kFoldRepeats * static_cast<double>(s.source_height)) return;
+    c.fold_rows = rows;
+    c.fold_source_rows = sources;
   }
 }
 

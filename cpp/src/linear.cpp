@@ -307,10 +307,16 @@ std::int64_t Linear::multiply_adds() const {
   return s.out_pixels() * s.out_channels() * s.channels * s.taps();
 }
 
+std::int64_t Linear::weight_bytes() const {
+  return forward.weight_bytes() + backward.weight_bytes() + (plain ? plain->weight_bytes() : 0);
+}
+
 Linear make_linear(const Model& model, const Step& step, const Lowered& lowered, const Rule& rule,
                    const Kernels& kernels, bool forward_only) {
   const std::string& name = model.nodes()[static_cast<std::size_t>(step.node)].name;
-  const Domain source = lowered.steps[static_cast<std::size_t>(step.inputs[0])].domain;
+  const Step& before = lowered.steps[static_cast<std::size_t>(step.inputs[0])];
+  const Domain source = before.domain;
+  const double density = before.density;
   Linear layer;
   layer.rule = normalised(rule);
   layer.traits = &traits_of(forward_only ? RuleKind::gradient : layer.rule.kind);
@@ -330,11 +336,10 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   if (reweighted) changed = mapped_weights(explained, reweigh);
   layer.forward = make_contraction(geometry.forward, explained,
                                    traits.split ? Mode::split_product : Mode::plain,
-                                   {source.nonnegative, source.sparse}, kernels);
+                                   {source.nonnegative, density}, kernels);
   if (reweighted || (traits.split && traits.keep_z))
-    layer.plain = std::make_unique<const Contraction>(
-        make_contraction(geometry.forward, geometry.weight, Mode::plain,
-                         {source.nonnegative, source.sparse}, kernels));
+    layer.plain = std::make_unique<const Contraction>(make_contraction(
+        geometry.forward, geometry.weight, Mode::plain, {source.nonnegative, density}, kernels));
   if (forward_only) return layer;
   if (layer.rule.kind == RuleKind::pass) check_pass(layer, name);
 
@@ -350,7 +355,7 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
   layer.backward = make_contraction(transposed(geometry.forward), back,
                                     source.nonnegative ? traits.backward : traits.backward_signed,
-                                    {false, step.relevance_sparse}, kernels);
+                                    {false, step.relevance_density}, kernels);
   return layer;
 }
 

@@ -48,6 +48,7 @@ struct Linear {
 
   bool absorbs_bias() const { return rule.absorb_bias && !bias.empty(); }
   std::int64_t multiply_adds() const;
+  std::int64_t weight_bytes() const;
 };
 
 // step must be StepKind::linear. Throws Error naming the layer where the rule does not fit it.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "density.h"
+
 namespace relprop {
 
 std::int64_t channels_of(const Shape& shape) { return shape.empty() ? 1 : shape[0]; }
@@ -43,7 +45,7 @@ class Lowering {
   Lowered run() {
     for (std::size_t i = 0; i < model_.nodes().size(); ++i)
       if (needed_[i]) add(static_cast<int>(i));
-    mark_sparse_relevance();
+    expect_densities(model_, result_);
     return std::move(result_);
   }
 
@@ -360,19 +362,6 @@ class Lowering {
     if (std::holds_alternative<MaxPool>(op) || std::holds_alternative<GlobalMaxPool>(op))
       return add_merge(i, StepKind::max_pool);
     add_merge(i, StepKind::average_pool);
-  }
-
-  void mark_sparse_relevance() {
-    std::vector<int> readers(result_.steps.size(), 0), pools(result_.steps.size(), 0);
-    for (const Step& s : result_.steps)
-      for (int input : s.inputs) {
-        ++readers[static_cast<std::size_t>(input)];
-        pools[static_cast<std::size_t>(input)] += s.kind == StepKind::max_pool;
-      }
-    for (std::size_t i = 0; i < result_.steps.size(); ++i)
-      result_.steps[i].relevance_sparse =
-          result_.steps[i].domain.sparse || (readers[i] > 0 && readers[i] == pools[i]) ||
-          readers[i] == 0;  // the explained value starts at few targets
   }
 
   const Model& model_;

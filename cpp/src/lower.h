@@ -46,8 +46,8 @@ struct Step {
   std::int64_t rows = 0, columns = 0;  // transpose
   std::vector<float> weight, bias;     // folded; empty: the model node's own
   Domain domain;
-  bool relevance_sparse =
-      false;  // its relevance is zero wherever a ReLU or max pooling was not active
+  // Shares of non-zero values to expect of it and of its relevance, see density.h.
+  double density = 1, relevance_density = 1;
 };
 
 struct Lowered {

@@ -124,6 +124,8 @@ class Compiler {
     count_ = static_cast<int>(plan_->steps.size());
     for (int i = 0; i < count_; ++i) add_buffers(i);
     plan_->bytes_per_sample = plan_->layout(1, true).total * 4;
+    for (const CompiledStep& step : plan_->steps)
+      if (step.linear) plan_->weight_bytes += step.linear->weight_bytes();
     return std::move(plan_);
   }
 
@@ -319,43 +321,6 @@ class Compiler {
   int count_ = 0;
 };
 
-// One run's memory: the arena for a chunk, then every thread's scratch.
-float* prepare(Workspace::Impl& w, const Plan::Impl& plan, std::int64_t n, int threads,
-               bool repeat_backward) {
-  if (w.plan != plan.id || w.n != n || w.repeat_backward != repeat_backward) {
-    w.layout = plan.layout(n, repeat_backward);
-    w.plan = plan.id;
-    w.n = n;
-    w.repeat_backward = repeat_backward;
-  }
-  const std::int64_t needed = w.layout.total + threads * plan.thread_scratch;
-  if (w.memory.size() < needed) w.memory = AlignedFloats(needed);
-  return w.memory.data();
-}
-
-std::int64_t chunk_size(const Plan::Impl& plan, std::int64_t n) {
-  const std::int64_t fits =
-      plan.options.workspace_bytes / std::max<std::int64_t>(plan.bytes_per_sample, 1);
-  return std::clamp<std::int64_t>(fits, 1, std::max<std::int64_t>(n, 1));
-}
-
-void merge_conservation(const std::vector<LayerConservation>& part,
-                        std::vector<LayerConservation>& total) {
-  for (const LayerConservation& p : part) {
-    auto same = std::find_if(total.begin(), total.end(),
-                             [&](const LayerConservation& t) { return t.node == p.node; });
-    if (same == total.end()) {
-      total.push_back(p);
-      continue;
-    }
-    same->relevance_out += p.relevance_out;
-    same->relevance_in += p.relevance_in;
-    same->bias += p.bias;
-    same->epsilon += p.epsilon;
-    same->zero += p.zero;
-  }
-}
-
 std::string describe(const Contraction& c) {
   return std::string(path_name(c.path)) + " (" + c.reason + ")";
 }
@@ -404,67 +369,11 @@ const Shape& Plan::Impl::start_shape() const {
   return nodes[static_cast<std::size_t>(node)].shape;
 }
 
-Workspace::Workspace() : impl_(std::make_unique<Impl>()) {}
-Workspace::~Workspace() = default;
-Workspace::Workspace(Workspace&&) noexcept = default;
-Workspace& Workspace::operator=(Workspace&&) noexcept = default;
-std::size_t Workspace::bytes() const noexcept {
-  return static_cast<std::size_t>(impl_->memory.size()) * sizeof(float);
-}
-
 Plan::Plan(const Model& model, const std::vector<Rule>& rules, PlanOptions options)
     : impl_(Compiler(model, rules, options).run()) {}
 Plan::~Plan() = default;
 Plan::Plan(Plan&&) noexcept = default;
 Plan& Plan::operator=(Plan&&) noexcept = default;
-
-void Plan::forward(const float* x, std::int64_t n, float* y, Workspace& workspace,
-                   int n_threads) const {
-  check_batch(n, x, y, n_threads);
-  const int threads = effective_threads(n_threads);
-  const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
-  const std::int64_t chunk = chunk_size(*impl_, n);
-  for (std::int64_t at = 0; at < n; at += chunk) {
-    const std::int64_t count = std::min(chunk, n - at);
-    float* memory = prepare(*workspace.impl_, *impl_, count, threads, false);
-    const Layout& layout = workspace.impl_->layout;
-    const Execution run{*impl_, *impl_->kernels,      count, threads, memory,
-                        layout, memory + layout.total};
-    run_forward(run, x + at * in);
-    write_output(run, y + at * out);
-  }
-}
-
-void Plan::relevance(const RelevanceRequest& request, Workspace& workspace) const {
-  if (impl_->options.forward_only)
-    throw Error(ErrorCode::invalid_argument, "a plan made with forward_only has no relevance");
-  check_request(*impl_, request);
-  clear_unreached_layers(*impl_, request);
-  if (request.seconds) {
-    request.seconds->assign(impl_->steps.size(), {});
-    for (std::size_t i = 0; i < impl_->steps.size(); ++i)
-      (*request.seconds)[i].node = impl_->steps[i].step.node;
-  }
-  const int threads = effective_threads(request.n_threads);
-  const int targets = request.start.targets_per_sample;
-  const std::int64_t in = size_of(input_shape()), out = size_of(output_shape());
-  const std::int64_t chunk = chunk_size(*impl_, request.n);
-  for (std::int64_t at = 0; at < request.n; at += chunk) {
-    const std::int64_t count = std::min(chunk, request.n - at);
-    float* memory = prepare(*workspace.impl_, *impl_, count, threads, targets > 1);
-    const Layout& layout = workspace.impl_->layout;
-    const Execution run{*impl_, *impl_->kernels,       count,          threads, memory,
-                        layout, memory + layout.total, request.seconds};
-    run_forward(run, request.x + at * in);
-    if (request.output) write_output(run, request.output + at * out);
-    if (request.start.fill) request.start.fill(at, count);
-    for (int target = 0; target < targets; ++target) {
-      std::vector<LayerConservation> part;
-      run_backward(run, request, at, target, request.conservation ? &part : nullptr);
-      if (request.conservation) merge_conservation(part, *request.conservation);
-    }
-  }
-}
 
 const Shape& Plan::input_shape() const noexcept { return impl_->nodes.front().shape; }
 const Shape& Plan::output_shape() const noexcept {
@@ -520,13 +429,7 @@ std::size_t Plan::workspace_bytes() const noexcept {
 }
 
 std::size_t Plan::weight_bytes() const noexcept {
-  std::int64_t bytes = 0;
-  for (const CompiledStep& step : impl_->steps) {
-    if (!step.linear) continue;
-    bytes += step.linear->forward.weight_bytes() + step.linear->backward.weight_bytes();
-    if (step.linear->plain) bytes += step.linear->plain->weight_bytes();
-  }
-  return static_cast<std::size_t>(bytes);
+  return static_cast<std::size_t>(impl_->weight_bytes);
 }
 
 }  // namespace relprop

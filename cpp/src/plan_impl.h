@@ -68,6 +68,7 @@ struct Plan::Impl {
   std::vector<Buffer> buffers;
   std::int64_t thread_scratch = 0;  // floats
   std::int64_t bytes_per_sample = 0;
+  std::int64_t weight_bytes = 0;  // packed, of both directions
 
   Layout layout(std::int64_t n, bool repeat_backward) const;
   // The shape of the value that relevance starts from: the softmax's input or the output.
@@ -75,15 +76,17 @@ struct Plan::Impl {
 };
 
 struct Workspace::Impl {
+  struct Arena {
+    std::int64_t n;
+    bool repeat_backward;
+    Layout layout;
+  };
   AlignedFloats memory;
   std::uint64_t plan = 0;
-  std::int64_t n = 0;
-  int threads = 0;
-  bool repeat_backward = false;
-  Layout layout;
+  std::vector<Arena> arenas;  // of this plan, made when they were needed
 };
 
-// One chunk of samples on its way through a plan.
+// One group of samples on its way through a plan.
 struct Execution {
   const Plan::Impl& plan;
   const Kernels& kernels;

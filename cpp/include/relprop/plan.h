@@ -29,7 +29,7 @@ struct PlanOptions {
   int output = -1;  // node to explain; -1: the model's first output
   Isa isa = default_isa();
   bool forward_only = false;  // no relevance: no rules are needed, denominators are not kept
-  std::int64_t workspace_bytes = 256 << 20;  // samples are taken in chunks that fit, at least one
+  std::int64_t workspace_bytes = 256 << 20;  // samples are taken in groups that fit, at least one
 };
 
 // What the backward pass starts from at the explained output. For a network that ends in softmax
@@ -47,7 +47,8 @@ struct Start {
       nullptr;                    // (n, targets_per_sample) flat output indices; -1: arg max
   const float* values = nullptr;  // array: (n, targets_per_sample, output shape)
   // array: called between the passes, when the outputs of samples [first, first + n) are in
-  // RelevanceRequest::output, to write their values. May be empty.
+  // RelevanceRequest::output, to write their values; from several threads at once, each for
+  // samples of its own. May be empty.
   std::function<void(std::int64_t first, std::int64_t n)> fill;
 };
 

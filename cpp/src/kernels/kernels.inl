@@ -40,6 +40,8 @@ RELPROP_INLINE void unrolled(const F& f) {
 
 }  // namespace
 
+static_assert(sizeof kSkipBelow == kModes * sizeof(float));
+
 #define RELPROP_NAME_OF(isa) #isa
 #define RELPROP_NAME(isa) RELPROP_NAME_OF(isa)
 
@@ -49,6 +51,7 @@ extern const Kernels kernels = {
     kLaneBlock,
     kSlidingLanes,
     kPanelLanes,
+    kSkipBelow,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},

@@ -87,10 +87,35 @@ inline void find_sources(const PartitionArgs& args, const LaneSources& lanes, co
 // Rows of a panel that are copied value by value: a transposition of whole vectors takes longer.
 constexpr std::int64_t kFewRows = 4;
 
+// One row of the panel where the source has one channel: output pixels of one row read pixels of
+// one row, in whole vectors away from the borders (LeNet's first layer).
+inline void copy_one_channel(const PartitionArgs& args, const LaneSources& lanes,
+                             const float* source, std::int64_t tap, float* panel) {
+  const std::int64_t *row = lanes.row[tap / args.kernel_width],
+                     *column = lanes.column[tap % args.kernel_width];
+  const auto value = [&](std::int64_t lane) {
+    return (row[lane] | column[lane]) < 0 ? 0.0f : source[row[lane] + column[lane]];
+  };
+  for (std::int64_t lane = 0; lane < kPanelLanes; lane += Vec::kWidth) {
+    const std::int64_t last = lane + Vec::kWidth - 1;
+    if (last < args.count && lanes.y[lane] == lanes.y[last] && (row[lane] | column[lane]) >= 0 &&
+        column[last] - column[lane] == last - lane) {
+      Vec::load(source + row[lane] + column[lane]).store(panel + lane);
+      continue;
+    }
+    for (std::int64_t i = lane; i <= last; ++i) panel[i] = i < args.count ? value(i) : 0;
+  }
+}
+
 // Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in whole vectors.
 inline void copy_panel(const PartitionArgs& args, const LaneSources& lanes, const float* source,
                        std::int64_t r0, std::int64_t r1, float* panel) {
   std::int64_t r = r0;
+  if (args.source_stride == 1 && args.x.begin != nullptr &&
+      args.kernel_height <= LaneSources::kMost && args.kernel_width <= LaneSources::kMost) {
+    for (; r < r1; ++r, panel += kPanelLanes) copy_one_channel(args, lanes, source, r, panel);
+    return;
+  }
   while (r < r1) {
     const std::int64_t c0 = r % args.channels;
     const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
@@ -269,6 +294,14 @@ inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScra
   }
 }
 
+// f(Constant<n>{}) for n of 1 to kMost.
+template <int kMost, class F>
+inline void with_vectors(int n, F f) {
+  if constexpr (kMost > 1)
+    if (n < kMost) return with_vectors<kMost - 1>(n, f);
+  f(Constant<kMost>{});
+}
+
 template <Mode kMode>
 void partition(const PartitionArgs& args) noexcept {
   const std::int64_t rows = args.kernel_height * args.kernel_width * args.channels;
@@ -286,15 +319,11 @@ void partition(const PartitionArgs& args) noexcept {
       split_panel(scratch.panel_a, scratch.panel_b, r1 - r0);
     }
     // The last tile of an image may be narrow: 14 x 14 pixels are three tiles of 64 and one of 4.
-    switch ((args.count + Vec::kWidth - 1) / Vec::kWidth) {
-      case 1: add_pairs<kMode, 1>(args, k, scratch); break;
-      case 2: add_pairs<kMode, 2>(args, k, scratch); break;
-      case 3: add_pairs<kMode, 3>(args, k, scratch); break;
-      default: add_pairs<kMode, 4>(args, k, scratch); break;
-    }
+    const auto vectors = static_cast<int>((args.count + Vec::kWidth - 1) / Vec::kWidth);
+    with_vectors<kPanelVectors>(
+        vectors, [&](auto width) { add_pairs<kMode, decltype(width){}>(args, k, scratch); });
   }
   write_sums(args, scratch.plus, args.first);
   if constexpr (has_second(kMode)) write_sums(args, scratch.minus, args.second);
   if (scratch.sum != nullptr) write_sums(args, scratch.sum, args.sum);
 }
-static_assert(kPanelVectors == 4, "partition() enumerates the widths of a tile");

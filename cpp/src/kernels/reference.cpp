@@ -11,6 +11,7 @@ namespace {
 using Int = std::int64_t;
 
 constexpr int kVectorWidth = 4;
+constexpr float kSkipBelow[kModes] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
 constexpr int kLaneBlock = 16;
 constexpr int kWindowLanes = 8;
 constexpr int kPanelLanes = 16;
@@ -414,6 +415,7 @@ const Kernels kernels = {
     kLaneBlock,
     kWindowLanes,
     kPanelLanes,
+    kSkipBelow,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},

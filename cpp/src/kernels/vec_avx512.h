@@ -134,6 +134,7 @@ constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weights stay in L1
 constexpr int kPanelVectors = 4;
+constexpr float kSkipBelow[] = {0.6f, 0.41f, 0.44f, 0.44f, 0.44f};
 
 }  // namespace
 }  // namespace relprop::RELPROP_ISA
