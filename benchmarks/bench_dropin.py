@@ -48,12 +48,18 @@ def captum_script(lrp: Callable[[Any], Any], module: Any, x: torch.Tensor) -> Ar
 
 
 def compare(bench: Bench, module: Any, rival: str, run: Callable[..., Array]) -> None:
-    """run(which, module, x): "relprop" or the rival, which in float64 is the reference."""
+    """run(which, module, x): "relprop" or the rival, which in float64 is the reference.
+
+    Each has a module of its own: Captum writes to the weights and back, which relprop would notice
+    and compile again.
+    """
     torch.set_num_threads(bench.n_threads)
     x = images(BATCH)
     reference = run(rival, copy.deepcopy(module).double(), x[:1].double())
+    modules = {"relprop": module, rival: copy.deepcopy(module)}
     everyone = [
-        Contender(name, TASK, lambda name=name: run(name, module, x)) for name in ("relprop", rival)
+        Contender(name, TASK, lambda name=name, own=own: run(name, own, x))
+        for name, own in modules.items()
     ]
     errors, results = {}, []
     for one in everyone:

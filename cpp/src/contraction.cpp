@@ -10,8 +10,9 @@ namespace {
 
 constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16, kFoldOutputs = 4;
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
-// a loop exit. Forward they never do: 0.5 to 1.1 of the time without lists, per layer of
-// SqueezeNet, EfficientNet-Lite0 and ResNet-50. Backward it takes many pixels.
+// a loop exit. With two sums forward they never do: 0.5 to 1.1 of the time without lists, per layer
+// of SqueezeNet, EfficientNet-Lite0 and ResNet-50. Nor do they where lists are made without a
+// compressing move: 0.2 to 0.7 per layer of SqueezeNet (AVX2). Backward it takes many pixels.
 constexpr std::int64_t kManyPixels = 512;
 // So few uses of a weight that reading it is what counts.
 constexpr std::int64_t kFewPixels = 4;
@@ -35,8 +36,8 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
   // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
   // channels are worse.
   const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
-  const bool short_lists =
-      s.taps() == 1 && (has_sum(mode) || (reads_b(mode) && s.out_pixels() >= kManyPixels));
+  const bool short_lists = s.taps() == 1 && (has_sum(mode) || !kernels.compresses ||
+                                             (reads_b(mode) && s.out_pixels() >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
   if (source.density < kernels.skip_below[static_cast<int>(mode)] && !few)
     return {Path::skip, "zeros behind a ReLU or max pooling"};

@@ -326,6 +326,7 @@ struct Kernels {
   // on VGG-16's layers. It makes a product of what it does not skip, two where there are two sums;
   // the sign-partitioned product makes one of everything.
   const float* skip_below;
+  bool compresses;  // lists are made by a compressing move, not entry by entry
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
   void (*fold)(const FoldArgs&) noexcept;

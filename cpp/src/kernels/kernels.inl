@@ -52,6 +52,7 @@ extern const Kernels kernels = {
     kSlidingLanes,
     kPanelLanes,
     kSkipBelow,
+    kCompresses,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},

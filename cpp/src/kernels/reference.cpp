@@ -416,6 +416,7 @@ const Kernels kernels = {
     kWindowLanes,
     kPanelLanes,
     kSkipBelow,
+    true,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},

@@ -95,6 +95,7 @@ inline void transpose_vectors(Vec (&x)[8]) {
   }
 }
 
+constexpr bool kCompresses = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 16 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once

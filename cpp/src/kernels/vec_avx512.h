@@ -130,6 +130,7 @@ inline void transpose_vectors(Vec (&x)[16]) {
   }
 }
 
+constexpr bool kCompresses = true;
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weights stay in L1

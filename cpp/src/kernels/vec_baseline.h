@@ -81,6 +81,7 @@ inline void transpose_vectors(Vec (&x)[4]) {
     x[c].v = Floats{rows[0].v[c], rows[1].v[c], rows[2].v[c], rows[3].v[c]};
 }
 
+constexpr bool kCompresses = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kSlidingVectors = 2;

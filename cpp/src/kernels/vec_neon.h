@@ -75,6 +75,7 @@ inline void transpose_vectors(Vec (&x)[4]) {
   x[3].v = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 
+constexpr bool kCompresses = false;
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 4;  // 24 for three outputs at once
