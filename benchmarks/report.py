@@ -1,4 +1,4 @@
-"""From the JSON files of a run to its tables and plots, and into docs/performance.md."""
+"""From the JSON files of a run to its tables and plots, and into the documentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks import RESULTS, ROOT, plots
 from benchmarks.records import Results, load
 from benchmarks.tables import TABLES
 
-DOCUMENT = ROOT / "docs" / "performance.md"
+DOCUMENTS = [ROOT / "docs" / name for name in ("performance.md", "migration.md")]
 IMAGES = ROOT / "docs" / "images"
 # <!-- table: name --> ... <!-- end --> is replaced; "name isa" takes the table of another run.
 PLACE = re.compile(r"(<!-- table: (\w+)(?: (\w+))? -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -68,7 +68,9 @@ def measured() -> list[str]:
 
 def update_documents(default: str) -> None:
     runs = {isa: load(RESULTS / isa) for isa in measured()}
-    text = fill(DOCUMENT.read_text(), runs, default)
+    drawn = set()
     if default in runs:
-        text = show_plots(text, {file.stem for file in plots.draw(runs[default], IMAGES)})
-    DOCUMENT.write_text(text)
+        drawn = {file.stem for file in plots.draw(runs[default], IMAGES)}
+    for document in DOCUMENTS:
+        text = fill(document.read_text(), runs, default)
+        document.write_text(show_plots(text, drawn) if default in runs else text)

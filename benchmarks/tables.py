@@ -150,6 +150,8 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "targets": target_table,
     "networks": paired("networks"),
     "latency": paired("latency"),
+    "maximize": paired("maximize"),
+    "dropin": paired("dropin"),
     "scaling": paired("scaling"),
     "compile": paired("compile"),
     "kernels": kernels,

@@ -65,6 +65,21 @@ def below_gradient(task: str) -> Target:
     )
 
 
+def times_faster(part: str, other: str, **which: Any) -> Callable[[Results], float]:
+    return lambda results: 1 / results.find(part, **which).ratio(other).median
+
+
+def drop_in(network: str, title: str, task: str) -> Target:
+    return Target(
+        f"{title}, batch 8, script for {task.replace('_', ' ')}",
+        5,
+        "×",
+        times_faster("dropin", task.split()[0], case=network, task=task),
+        at_least=True,
+    )
+
+
+SCRIPTS = ("zennit epsilon_plus", "zennit epsilon_alpha2_beta1_flat", "captum epsilon")
 NAMES = {
     "alpha2_beta1": "α2β1",
     "alpha1_beta0": "α1β0",
@@ -215,6 +230,25 @@ TARGETS = [
         memory_share,
     ),
     Target("compiling VGG-16 for α2β1", 1, "s", compile_seconds),
+    Target(
+        "ten prototypes on LeNet-5, times faster than a torch loop",
+        10,
+        "×",
+        times_faster("maximize", "torch loop", case="lenet"),
+        at_least=True,
+    ),
+    Target(
+        "four prototypes on SqueezeNet 1.1, times faster than a torch loop",
+        1,
+        "×",
+        times_faster("maximize", "torch loop", case="squeezenet"),
+        at_least=True,
+    ),
+    *(
+        drop_in(network, title, task)
+        for network, title in (("vgg16", "VGG-16"), ("resnet50", "ResNet-50"))
+        for task in SCRIPTS
+    ),
 ]
 
 

@@ -201,9 +201,13 @@ def test_pictures_that_were_not_drawn_are_not_linked() -> None:
     assert report.show_plots(shown, {"rivals"}) == shown
 
 
-def test_the_document_asks_for_tables_that_exist() -> None:
-    asked = [found[2] for found in report.PLACE.finditer(report.DOCUMENT.read_text())]
-    assert "targets" in asked
+def test_the_documents_ask_for_tables_that_exist() -> None:
+    asked = [
+        found[2]
+        for document in report.DOCUMENTS
+        for found in report.PLACE.finditer(document.read_text())
+    ]
+    assert {"targets", "dropin"} <= set(asked)
     assert set(asked) <= set(tables.TABLES)
 
 

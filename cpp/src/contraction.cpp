@@ -1,6 +1,8 @@
 #include "contraction.h"
 
 #include <algorithm>
+#include <cmath>
+#include <string>
 #include <utility>
 
 #include "contraction_run.h"
@@ -21,8 +23,12 @@ constexpr std::int64_t kPointRow = 64;
 
 struct Choice {
   Path path;
-  const char* reason;
+  std::string reason;
 };
+
+std::string nonzero_share(double density) {
+  return std::to_string(std::lround(100 * density)) + " % non-zero expected";
+}
 
 Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
                    const Kernels& kernels) {
@@ -40,7 +46,8 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source,
                                              (reads_b(mode) && s.out_pixels() >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
   if (source.density < kernels.skip_below[static_cast<int>(mode)] && !few)
-    return {Path::skip, "zeros behind a ReLU or max pooling"};
+    return {Path::skip, nonzero_share(source.density)};
+  if (source.density < 1) return {Path::partition, nonzero_share(source.density)};
   return {Path::partition, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
 }
 
@@ -82,9 +89,9 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   c.mode = mode;
   c.nonnegative = source.nonnegative;
   c.pointwise = c.shape.pointwise();
-  const Choice choice = choose_path(c.shape, mode, source, kernels);
+  Choice choice = choose_path(c.shape, mode, source, kernels);
   c.path = choice.path;
-  c.reason = choice.reason;
+  c.reason = std::move(choice.reason);
   switch (c.path) {
     case Path::skip:
       if (!c.pointwise)
@@ -94,7 +101,13 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       if (c.sliding.valid) c.shape.x = in_sliding_order(c.shape.x, c.sliding);
       break;
     case Path::fold: make_fold(c, weight, kernels); break;
-    case Path::partition: c.partition = pack_partition(weight, mode); break;
+    case Path::partition:
+      c.partition = pack_partition(weight, mode);
+      if (c.pointwise) break;
+      c.row_source = tap_sources(c.shape.y, c.shape.kernel_height,
+                                 c.shape.source_width * c.shape.source_channels());
+      c.column_source = tap_sources(c.shape.x, c.shape.kernel_width, c.shape.source_channels());
+      break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
     case Path::depthwise: c.depthwise = pack_depthwise(weight, mode, kernels.vector_width); break;
   }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "kernels/kernels.h"
 #include "pack.h"
@@ -47,7 +48,7 @@ struct Contraction {
   ContractionShape shape;
   Mode mode = Mode::plain;
   Path path = Path::skip;
-  const char* reason = "";
+  std::string reason;
   bool nonnegative = false;
   bool pointwise = false;
   SlidingColumns sliding;
@@ -57,6 +58,7 @@ struct Contraction {
   std::vector<std::int32_t> fold_shift;
   std::int64_t fold_margin = 0;
   PartitionWeights partition;
+  std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;
 
   std::int64_t weight_bytes() const;

@@ -116,13 +116,13 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
     args.a = source.a + offset;
     args.b = source.b ? source.b + offset : nullptr;
     args.source_stride = s.source_channels();
-    args.source_width = s.source_width;
     args.channels = s.channels;
     args.nonnegative = c.nonnegative;
     args.kernel_height = s.kernel_height;
     args.kernel_width = s.kernel_width;
-    args.y = c.pointwise ? no_taps() : s.y.view();
-    args.x = c.pointwise ? no_taps() : s.x.view();
+    args.row_source = c.pointwise ? nullptr : c.row_source.data();
+    args.column_source = c.pointwise ? nullptr : c.column_source.data();
+    args.out_height = s.out_height;
     args.out_width = s.out_width;
     args.p0 = tile_index * lanes;
     args.count = std::min(lanes, s.out_pixels() - args.p0);

@@ -44,7 +44,10 @@ using Extent = std::array<std::int64_t, 2>;  // rows, columns
 class Densities {
  public:
   Densities(const Model& model, Lowered& lowered)
-      : model_(model), steps_(lowered.steps), extents_(steps_.size(), {1, 1}) {}
+      : model_(model),
+        steps_(lowered.steps),
+        extents_(steps_.size(), {1, 1}),
+        inside_(steps_.size()) {}
 
   void run() {
     for (Step& step : steps_) forward(step);
@@ -184,7 +187,7 @@ class Densities {
     for (std::size_t r = i + 1; r < steps_.size(); ++r)
       for (int from : steps_[r].inputs) {
         if (from != static_cast<int>(i)) continue;
-        const double values = static_cast<double>(steps_[r].size) * steps_[r].relevance_density;
+        const double values = static_cast<double>(steps_[r].size) * inside_[r];
         arriving += steps_[r].kind == StepKind::max_pool ? values : kAll;
         const Extent seen = seen_through(steps_[r], extents_[r]);
         extent = {std::max(extent[0], seen[0]), std::max(extent[1], seen[1])};
@@ -196,7 +199,9 @@ class Densities {
       reached *= static_cast<double>(extent[axis]) / static_cast<double>(whole[axis]);
     }
     const auto size = static_cast<double>(std::max<std::int64_t>(step.size, 1));
-    step.relevance_density = reached * std::min(step.density, arriving / size);
+    const bool starts = arriving == 0;  // the explained value, of which one target counts
+    inside_[i] = starts ? step.density : std::min(step.density, arriving / size);
+    step.relevance_density = starts ? 1 / size : reached * inside_[i];
   }
 
   // Rows and columns of a value that count for so many of its reader's.
@@ -221,7 +226,8 @@ class Densities {
   const Model& model_;
   std::vector<Step>& steps_;
   std::vector<Moments> moments_;
-  std::vector<Extent> extents_;  // of the relevance
+  std::vector<Extent> extents_;  // of the relevance ...
+  std::vector<double> inside_;   // ... and its density inside of it
 };
 
 }  // namespace

@@ -51,6 +51,16 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
 
+std::vector<std::int64_t> tap_sources(const TapTable& table, std::int64_t kernel,
+                                      std::int64_t stride) {
+  std::vector<std::int64_t> at(static_cast<std::size_t>(kernel * table.size()), -1);
+  const AxisTaps taps = table.view();
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i)
+      at[static_cast<std::size_t>(taps.tap[i] * table.size() + o)] = taps.source[i] * stride;
+  return at;
+}
+
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources) {
   std::vector<std::int32_t> shift(static_cast<std::size_t>(kernel), 0);

@@ -33,6 +33,10 @@ TapTable identity_taps(std::int64_t size);
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources);
 
+// [t * size + o]: what output o reads through tap t, times `stride`; -1 where that is nothing.
+std::vector<std::int64_t> tap_sources(const TapTable& table, std::int64_t kernel,
+                                      std::int64_t stride);
+
 // Output o reads sources o + offset + {0, 1, 2}, where they exist, through the same three taps
 // everywhere: a 3-wide kernel of stride 1, from either side.
 struct SlidingColumns {

@@ -10,20 +10,37 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
+class _Key:
+    """A key that is hashed once: hashing a composite takes as long as a small layer."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, parts: Hashable) -> None:
+        self._parts = parts
+        self._hash = hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self._parts == other._parts
+
+
 class Cache(Generic[T]):
     """The last `size` values that were asked for. Nobody waits for the making of another value."""
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, T] = OrderedDict()
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._values: OrderedDict[_Key, T] = OrderedDict()
+        self._making: dict[_Key, threading.Lock] = {}
 
     def __len__(self) -> int:
         return len(self._values)
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+    def get(self, parts: Hashable, make: Callable[[], T]) -> T:
         """The value of this key; make() is called if it is not there, by one thread at a time."""
+        key = _Key(parts)
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

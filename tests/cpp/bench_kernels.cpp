@@ -121,15 +121,17 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
   std::vector<float> first(kernels.panel_lanes * s.outputs), second(first.size()),
       sum(first.size());
   const PartitionWeights::Group& weights = packed.groups[0];
+  const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
+  const auto column_source = tap_sources(c.x, s.kernel, s.channels);
   PartitionArgs args{};
   args.a = c.a.data();
   args.b = c.b.data();
   args.source_stride = args.channels = s.channels;
-  args.source_width = s.width;
   args.nonnegative = c.fill.nonnegative;
   args.kernel_height = args.kernel_width = s.kernel;
-  args.y = c.y.view();
-  args.x = c.x.view();
+  args.row_source = row_source.data();
+  args.column_source = column_source.data();
+  args.out_height = c.out_height;
   args.out_width = c.out_width;
   args.row = weights.row.data();
   args.weight = weights.weight.data();

@@ -284,6 +284,8 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
   const Geometry& s = c.shape;
   const PartitionWeights packed = pack_partition(c.view(), c.mode);
   const AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
+  const auto rows = tap_sources(c.y, s.kernel, s.width * c.sources());
+  const auto columns = tap_sources(c.x, s.kernel, c.sources());
   const std::int64_t n = step ? step : kernels.panel_lanes;
   Sums sums = empty_sums(c);
   for (std::int64_t g = 0; g < s.groups; ++g) {
@@ -293,12 +295,12 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
       args.a = c.a.data() + g * s.channels;
       args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
       args.source_stride = c.sources();
-      args.source_width = s.width;
       args.channels = s.channels;
       args.nonnegative = c.fill.nonnegative;
       args.kernel_height = args.kernel_width = s.kernel;
-      args.y = s.pointwise ? no_taps() : c.y.view();
-      args.x = s.pointwise ? no_taps() : c.x.view();
+      args.row_source = s.pointwise ? nullptr : rows.data();
+      args.column_source = s.pointwise ? nullptr : columns.data();
+      args.out_height = c.out_height;
       args.out_width = c.out_width;
       args.p0 = p0;
       args.count = std::min(n, c.out_pixels() - p0);

@@ -146,12 +146,15 @@ struct PartitionArgs {
   const float* a;              // the sample, channels last, at the group's first channel
   const float* b;              // blend modes
   std::int64_t source_stride;  // channels of a source pixel, all groups
-  std::int64_t source_width;
-  std::int64_t channels;  // of the group
-  bool nonnegative;       // split_product: a >= 0 everywhere; otherwise a is split by sign too
+  std::int64_t channels;       // of the group
+  bool nonnegative;            // split_product: a >= 0 everywhere; otherwise a is split by sign too
   std::int64_t kernel_height, kernel_width;
-  AxisTaps y, x;  // x.begin null: pointwise
-  std::int64_t out_width;
+  // Where the source row that output row y sees through kernel row t begins, in floats:
+  // row_source[t * out_height + y], and a column in it: column_source[t * out_width + x]; -1 in the
+  // padding. Null: pointwise.
+  const std::int64_t* row_source;
+  const std::int64_t* column_source;
+  std::int64_t out_height, out_width;
   std::int64_t p0, count;
   // Rows r = tap * channels + channel in blocks of panel_rows(mode). For every block and pair of
   // outputs (m, m + 1): rows sorted by the signs of the two weights in the order (+,+) (+,-) (-,-)

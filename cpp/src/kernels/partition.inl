@@ -13,114 +13,98 @@
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
-// Source coordinate that output coordinate o reads through tap t, or -1. Away from the borders
-// every tap is there and stands at its own place.
-inline std::int64_t source_of(const AxisTaps& taps, std::int64_t o, std::int64_t t) {
-  const std::int64_t begin = taps.begin[o], end = taps.begin[o + 1];
-  if (begin + t < end && taps.tap[begin + t] == t) return taps.source[begin + t];
-  for (std::int64_t i = begin; i < end; ++i)
-    if (taps.tap[i] == t) return taps.source[i];
-  return -1;
-}
-
-// Where the tile's output pixels, one per lane, find their sources: through kernel row ky in the
-// source row at row[ky][lane], through kernel column kx at column[kx][lane] in it, counted in
-// floats; kNoSource in the padding. Kernels of more than kMost rows or columns have no such table.
-struct LaneSources {
-  static constexpr std::int64_t kMost = 16, kNoSource = -1;
-  std::int64_t row[kMost][kPanelLanes], column[kMost][kPanelLanes];
-  std::int32_t y[kPanelLanes], x[kPanelLanes];
-};
-
-inline void find_lane_sources(const PartitionArgs& args, LaneSources& lanes) {
-  if (args.x.begin == nullptr) return;
-  std::int64_t y = args.p0 / args.out_width, x = args.p0 % args.out_width;
-  for (std::int64_t lane = 0; lane < args.count; ++lane) {
-    lanes.y[lane] = static_cast<std::int32_t>(y);
-    lanes.x[lane] = static_cast<std::int32_t>(x);
-    if (++x == args.out_width) {
-      x = 0;
-      ++y;
-    }
-  }
-  const auto offset = [](std::int64_t source, std::int64_t stride) {
-    return source < 0 ? LaneSources::kNoSource : source * stride;
-  };
-  const std::int64_t row = args.source_width * args.source_stride;
-  for (std::int64_t t = 0; t < args.kernel_height && t < LaneSources::kMost; ++t)
-    for (std::int64_t lane = 0; lane < args.count; ++lane)
-      lanes.row[t][lane] = lane > 0 && lanes.y[lane] == lanes.y[lane - 1]
-                               ? lanes.row[t][lane - 1]
-                               : offset(source_of(args.y, lanes.y[lane], t), row);
-  for (std::int64_t t = 0; t < args.kernel_width && t < LaneSources::kMost; ++t)
-    for (std::int64_t lane = 0; lane < args.count; ++lane)
-      lanes.column[t][lane] = offset(source_of(args.x, lanes.x[lane], t), args.source_stride);
-}
-
 constexpr float kZeros[kMostPanelRows] = {};
 
+// Neighbouring lanes of a tile whose output pixels lie in one row.
+struct LaneRun {
+  std::int64_t lane, count, y, x;
+};
+struct LaneRuns {
+  LaneRun run[kPanelLanes];
+  std::int64_t count = 0;
+};
+
+// All lanes of a pointwise product are one run.
+inline void find_runs(const PartitionArgs& args, LaneRuns& runs) {
+  if (args.row_source == nullptr) {
+    runs.run[runs.count++] = {0, args.count, 0, args.p0};
+    return;
+  }
+  std::int64_t y = args.p0 / args.out_width, x = args.p0 % args.out_width;
+  for (std::int64_t lane = 0; lane < args.count; x = 0, ++y) {
+    const std::int64_t rest = args.out_width - x, left = args.count - lane;
+    runs.run[runs.count++] = {lane, rest < left ? rest : left, y, x};
+    lane += rest;
+  }
+}
+
+// Where the sources of a run begin through one tap: that of lane run.lane + i at row + column[i],
+// in floats; nothing where the row or that column is negative.
+struct RunSource {
+  std::int64_t row;
+  const std::int64_t* column;
+};
+inline RunSource source_of(const PartitionArgs& args, const LaneRun& run, std::int64_t tap) {
+  const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
+  return {args.row_source[ky * args.out_height + run.y],
+          args.column_source + kx * args.out_width + run.x};
+}
+
 // For every lane, where its source pixel of one tap begins, channel c0; zeros in the padding.
-inline void find_sources(const PartitionArgs& args, const LaneSources& lanes, const float* source,
+inline void find_sources(const PartitionArgs& args, const LaneRuns& runs, const float* source,
                          std::int64_t tap, std::int64_t c0, const float** from) {
   for (std::int64_t lane = args.count; lane < kPanelLanes; ++lane) from[lane] = kZeros;
-  if (args.x.begin == nullptr) {
-    for (std::int64_t lane = 0; lane < args.count; ++lane)
-      from[lane] = source + (args.p0 + lane) * args.source_stride + c0;
-    return;
+  for (const LaneRun* run = runs.run; run != runs.run + runs.count; ++run) {
+    if (args.row_source == nullptr) {
+      for (std::int64_t i = 0; i < run->count; ++i)
+        from[i] = source + (run->x + i) * args.source_stride + c0;
+      return;
+    }
+    const RunSource at = source_of(args, *run, tap);
+    for (std::int64_t i = 0; i < run->count; ++i)
+      from[run->lane + i] =
+          (at.row | at.column[i]) < 0 ? kZeros : source + at.row + at.column[i] + c0;
   }
-  const std::int64_t ky = tap / args.kernel_width, kx = tap % args.kernel_width;
-  if (ky < LaneSources::kMost && kx < LaneSources::kMost) {
-    const std::int64_t *row = lanes.row[ky], *column = lanes.column[kx];
-    for (std::int64_t lane = 0; lane < args.count; ++lane)
-      from[lane] = (row[lane] | column[lane]) < 0 ? kZeros : source + row[lane] + column[lane] + c0;
-    return;
-  }
-  for (std::int64_t lane = 0; lane < args.count; ++lane) {
-    const std::int64_t sy = source_of(args.y, lanes.y[lane], ky);
-    const std::int64_t sx = source_of(args.x, lanes.x[lane], kx);
-    from[lane] = sy < 0 || sx < 0
-                     ? kZeros
-                     : source + (sy * args.source_width + sx) * args.source_stride + c0;
+}
+
+// One row of the panel where the source has one channel: output pixels of one row read pixels of
+// one row, in whole vectors away from the borders (LeNet's first layer).
+inline void copy_one_channel(const PartitionArgs& args, const LaneRuns& runs, const float* source,
+                             std::int64_t tap, float* panel) {
+  for (std::int64_t lane = args.count; lane < kPanelLanes; ++lane) panel[lane] = 0;
+  for (const LaneRun* run = runs.run; run != runs.run + runs.count; ++run) {
+    const RunSource at = source_of(args, *run, tap);
+    float* to = panel + run->lane;
+    for (std::int64_t i = 0; i < run->count;) {
+      const std::int64_t last = i + Vec::kWidth - 1;
+      if (last < run->count && (at.row | at.column[i]) >= 0 &&
+          at.column[last] - at.column[i] == last - i) {
+        Vec::load(source + at.row + at.column[i]).store(to + i);
+        i += Vec::kWidth;
+      } else {
+        to[i] = (at.row | at.column[i]) < 0 ? 0 : source[at.row + at.column[i]];
+        ++i;
+      }
+    }
   }
 }
 
 // Rows of a panel that are copied value by value: a transposition of whole vectors takes longer.
 constexpr std::int64_t kFewRows = 4;
 
-// One row of the panel where the source has one channel: output pixels of one row read pixels of
-// one row, in whole vectors away from the borders (LeNet's first layer).
-inline void copy_one_channel(const PartitionArgs& args, const LaneSources& lanes,
-                             const float* source, std::int64_t tap, float* panel) {
-  const std::int64_t *row = lanes.row[tap / args.kernel_width],
-                     *column = lanes.column[tap % args.kernel_width];
-  const auto value = [&](std::int64_t lane) {
-    return (row[lane] | column[lane]) < 0 ? 0.0f : source[row[lane] + column[lane]];
-  };
-  for (std::int64_t lane = 0; lane < kPanelLanes; lane += Vec::kWidth) {
-    const std::int64_t last = lane + Vec::kWidth - 1;
-    if (last < args.count && lanes.y[lane] == lanes.y[last] && (row[lane] | column[lane]) >= 0 &&
-        column[last] - column[lane] == last - lane) {
-      Vec::load(source + row[lane] + column[lane]).store(panel + lane);
-      continue;
-    }
-    for (std::int64_t i = lane; i <= last; ++i) panel[i] = i < args.count ? value(i) : 0;
-  }
-}
-
 // Copies rows [r0, r1) of the panel: panel[(r - r0) * kPanelLanes + lane], in whole vectors.
-inline void copy_panel(const PartitionArgs& args, const LaneSources& lanes, const float* source,
+inline void copy_panel(const PartitionArgs& args, const LaneRuns& runs, const float* source,
                        std::int64_t r0, std::int64_t r1, float* panel) {
   std::int64_t r = r0;
-  if (args.source_stride == 1 && args.x.begin != nullptr &&
-      args.kernel_height <= LaneSources::kMost && args.kernel_width <= LaneSources::kMost) {
-    for (; r < r1; ++r, panel += kPanelLanes) copy_one_channel(args, lanes, source, r, panel);
+  if (args.source_stride == 1 && args.row_source != nullptr) {
+    for (; r < r1; ++r, panel += kPanelLanes) copy_one_channel(args, runs, source, r, panel);
     return;
   }
   while (r < r1) {
     const std::int64_t c0 = r % args.channels;
     const std::int64_t rest = args.channels - c0, count = rest < r1 - r ? rest : r1 - r;
     const float* from[kPanelLanes];
-    find_sources(args, lanes, source, r / args.channels, c0, from);
+    find_sources(args, runs, source, r / args.channels, c0, from);
     if (count < kFewRows) {
       for (std::int64_t c = 0; c < count; ++c)
         for (std::int64_t lane = 0; lane < kPanelLanes; ++lane)
@@ -308,13 +292,13 @@ void partition(const PartitionArgs& args) noexcept {
   const PanelScratch scratch(args, has_second(kMode), has_sum(kMode) && args.sum != nullptr);
   for (float* p = scratch.plus; p < scratch.end; p += Vec::kWidth) Vec::broadcast(0).store(p);
 
-  LaneSources lanes;
-  find_lane_sources(args, lanes);
+  LaneRuns runs;
+  find_runs(args, runs);
   for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += panel_rows(kMode), ++k) {
     const std::int64_t r1 = r0 + panel_rows(kMode) < rows ? r0 + panel_rows(kMode) : rows;
-    copy_panel(args, lanes, args.a, r0, r1, scratch.panel_a);
+    copy_panel(args, runs, args.a, r0, r1, scratch.panel_a);
     if constexpr (reads_b(kMode)) {
-      copy_panel(args, lanes, args.b, r0, r1, scratch.panel_b);
+      copy_panel(args, runs, args.b, r0, r1, scratch.panel_b);
     } else if (kMode == Mode::split_product && !args.nonnegative) {
       split_panel(scratch.panel_a, scratch.panel_b, r1 - r0);
     }

@@ -167,21 +167,13 @@ void narrow(const NarrowArgs& args) noexcept {
       }
 }
 
-// Source coordinate that output coordinate o reads through tap t, or -1.
-Int source_of(const AxisTaps& taps, Int o, Int t) {
-  for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i)
-    if (taps.tap[i] == t) return taps.source[i];
-  return -1;
-}
-
 // Source value of panel row r at output pixel p; 0 where the tap lies in the padding.
 float panel_value(const PartitionArgs& args, const float* source, Int r, Int p) {
   const Int tap = r / args.channels, k = r % args.channels;
-  if (args.x.begin == nullptr) return source[p * args.source_stride + k];
-  const Int y = source_of(args.y, p / args.out_width, tap / args.kernel_width);
-  const Int x = source_of(args.x, p % args.out_width, tap % args.kernel_width);
-  if (y < 0 || x < 0) return 0;
-  return source[(y * args.source_width + x) * args.source_stride + k];
+  if (args.row_source == nullptr) return source[p * args.source_stride + k];
+  const Int y = args.row_source[tap / args.kernel_width * args.out_height + p / args.out_width];
+  const Int x = args.column_source[tap % args.kernel_width * args.out_width + p % args.out_width];
+  return y < 0 || x < 0 ? 0 : source[y + x + k];
 }
 
 template <Mode kMode>
