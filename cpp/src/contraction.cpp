@@ -14,7 +14,7 @@ constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16, kFoldOutputs = 
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
 // a loop exit. With two sums forward they never do: 0.5 to 1.1 of the time without lists, per layer
 // of SqueezeNet, EfficientNet-Lite0 and ResNet-50. Nor do they where lists are made without a
-// compressing move: 0.2 to 0.7 per layer of SqueezeNet (AVX2). Backward it takes many pixels.
+// compressing move: 0.3 to 0.8 per layer of SqueezeNet (AVX2). Backward it takes many pixels.
 constexpr std::int64_t kManyPixels = 512;
 // So few uses of a weight that reading it is what counts.
 constexpr std::int64_t kFewPixels = 4;
