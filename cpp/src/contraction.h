@@ -52,6 +52,7 @@ struct Contraction {
   bool nonnegative = false;
   bool pointwise = false;
   SlidingColumns sliding;
+  bool pairs = false;          // the source is listed in pairs of pixels
   SkipWeights skip;            // fold: of a pointwise product onto (tap, output)
   std::int64_t fold_rows = 0;  // rows of a tile, and how many source rows it reads at most
   std::int64_t fold_source_rows = 0;
@@ -80,8 +81,8 @@ struct ResultTile {
 // Lists of the non-zero sources of n samples (see ListArgs). A list row is a row
 // of source pixels; pointwise layers have no rows, and take any run of points.
 struct ListShape {
-  std::int64_t rows, width;
-  std::int64_t entries, begins;  // room of a row
+  std::int64_t rows, pixels, width;  // width: points, see ListArgs
+  std::int64_t entries, begins;      // room of a row
 };
 ListShape list_shape(const Contraction& c, std::int64_t n);
 
@@ -94,6 +95,7 @@ ListBuffers list_buffers(const Contraction& c, std::int64_t n, float* memory);
 // Floats of such memory: this many for every sample are enough for any n.
 std::int64_t list_floats(const Contraction& c);
 int list_kinds(const Contraction& c);
+int list_values(const Contraction& c);  // floats of an entry
 
 // Per-thread scratch that run_contraction needs.
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels);

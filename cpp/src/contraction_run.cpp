@@ -27,7 +27,7 @@ SkipTiling skip_tiling(const Contraction& c, const ListShape& lists, std::int64_
   SkipTiling t;
   t.images = c.pointwise ? 1 : n;
   t.height = c.pointwise ? lists.rows : s.out_height;
-  t.width = c.pointwise ? lists.width : s.out_width;
+  t.width = c.pointwise ? lists.pixels : s.out_width;
   t.outputs = s.outputs;
   t.tile_outputs = std::min<std::int64_t>(c.skip.lanes, s.outputs);
   const std::int64_t pixels = kTileFloats / c.skip.lanes;
@@ -228,15 +228,16 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   const std::int64_t row = image * s.source_height;
   const std::int64_t at = row * shape.entries + shape.width * group * s.channels;
   SkipArgs args{};
-  args.value = lists.value + (reads_b(c.mode) ? 2 * at : at);
+  args.value = lists.value + list_values(c) * at;
   args.index = lists.index + at;
   args.kinds = list_kinds(c);
   args.begin = lists.begin + row * shape.begins +
                group * ceil_div(s.channels, kListBlock) * (shape.width * args.kinds + 1);
   args.row_entries = shape.entries;
   args.row_begins = shape.begins;
+  args.points = shape.width;
   args.channels = s.channels;
-  args.source_width = shape.width;
+  args.source_width = shape.pixels;
   args.kernel_height = s.kernel_height;
   args.kernel_width = s.kernel_width;
   args.y = c.pointwise ? no_taps() : s.y.view();
@@ -245,6 +246,7 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   args.whole = c.skip.whole;
   args.lanes = c.skip.lanes;
   args.sliding = c.sliding.valid;
+  args.pairs = c.pairs;
   args.sliding_offset = c.sliding.offset;
   args.outputs = s.outputs;
   return args;

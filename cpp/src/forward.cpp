@@ -13,8 +13,9 @@
 
 namespace relprop {
 
-std::int64_t list_points(std::int64_t channels) {
-  return std::max<std::int64_t>(1, kListFloats / std::max<std::int64_t>(channels, 1));
+std::int64_t list_pixels(std::int64_t channels) {
+  constexpr std::int64_t kFloats = 8192;
+  return std::max<std::int64_t>(1, kFloats / std::max<std::int64_t>(2 * channels, 1)) * 2;
 }
 
 void for_blocks(const Execution& run, std::int64_t n,
@@ -38,7 +39,7 @@ void for_list_points(const Execution& run, const Contraction& c, const ListBuffe
   const ContractionShape& s = c.shape;
   const ListShape shape = list_shape(c, run.n);
   const std::int64_t points = run.n * s.source_pixels(), channels = s.source_channels();
-  const std::int64_t step = list_points(channels);
+  const std::int64_t step = list_pixels(channels), of_point = c.pairs ? 2 : 1;
   parallel_for(threads_for_values(points * channels, run.threads), shape.rows,
                [&](std::int64_t row, int thread) {
                  ListArgs args{};
@@ -46,17 +47,19 @@ void for_list_points(const Execution& run, const Contraction& c, const ListBuffe
                  args.groups = s.groups;
                  args.channels = s.channels;
                  args.by_sign = list_kinds(c) == 2;
-                 args.value = lists.value + (reads_b(c.mode) ? 2 : 1) * row * shape.entries;
+                 args.pairs = c.pairs;
+                 args.value = lists.value + list_values(c) * row * shape.entries;
                  args.index = lists.index + row * shape.entries;
                  args.begin = lists.begin + row * shape.begins;
-                 const std::int64_t first = row * shape.width;
-                 const std::int64_t last = std::min(first + shape.width, points);
+                 const std::int64_t first = row * shape.pixels;
+                 const std::int64_t last = std::min(first + shape.pixels, points);
                  for (std::int64_t p = first; p < last; p += step) {
-                   args.x0 = p - first;
-                   args.x1 = std::min(args.x0 + step, last - first);
+                   args.pixels = std::min(step, last - p);
+                   args.x0 = (p - first) / of_point;
+                   args.x1 = args.x0 + (args.pixels + of_point - 1) / of_point;
                    f(args, p, thread);
                  }
-                 if (last - first < shape.width) end_row(args, shape, last - first);
+                 if (last - first < shape.pixels) end_row(args, shape, last - first);
                });
 }
 

@@ -200,7 +200,8 @@ class Compiler {
       if (linear->plain) need_thread_scratch(contraction_scratch(*linear->plain, *plan_->kernels));
       if (!forward_only()) {
         need_thread_scratch(contraction_scratch(linear->backward, *plan_->kernels));
-        need_thread_scratch(2 * std::max(kListFloats, linear->backward.shape.source_channels()));
+        const std::int64_t channels = linear->backward.shape.source_channels();
+        need_thread_scratch(2 * list_pixels(channels) * channels);
       }
       c.linear = std::move(linear);
     }

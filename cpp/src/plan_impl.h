@@ -105,9 +105,9 @@ struct Execution {
   float* value(int i) const { return buffer(step(i).value); }
 };
 
-// Points that one call of a list kernel takes, and the scratch that a map in front of it needs.
-inline constexpr std::int64_t kListFloats = 8192;
-std::int64_t list_points(std::int64_t channels);
+// Pixels that one call of a list kernel takes, an even number. The map in front of it needs scratch
+// for two values of each.
+std::int64_t list_pixels(std::int64_t channels);
 
 // Adds the time from construction to destruction to the step's account, if there is one.
 class StepTimer {
@@ -132,8 +132,8 @@ class StepTimer {
 void run_forward(const Execution& run, const float* x);
 // The explained value (or the softmax behind it), row-major.
 void write_output(const Execution& run, float* y);
-// f(args, point, thread) lists the points [args.x0, args.x1) of a row; a and b are left to it, and
-// `point` is the number of the first, over all samples.
+// f(args, pixel, thread) lists the points [args.x0, args.x1) of a row; a and b are left to it, and
+// `pixel` is the number of the first, over all samples.
 void for_list_points(const Execution& run, const Contraction& c, const ListBuffers& lists,
                      const std::function<void(ListArgs, std::int64_t, int)>& f);
 

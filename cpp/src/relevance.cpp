@@ -318,7 +318,7 @@ class Backward {
   // Runs f(point, count, thread) over blocks of points that stay inside one sample.
   template <class F>
   void for_point_blocks(std::int64_t pixels, std::int64_t channels, F f) const {
-    const std::int64_t step = std::min(list_points(channels), std::max<std::int64_t>(pixels, 1));
+    const std::int64_t step = std::min(list_pixels(channels), std::max<std::int64_t>(pixels, 1));
     const std::int64_t blocks = (pixels + step - 1) / step;
     parallel_for(threads_for_values(run_.n * pixels * channels, run_.threads), run_.n * blocks,
                  [&](std::int64_t item, int thread) {
@@ -348,7 +348,7 @@ class Backward {
     }
     source.lists = list_buffers(c, run_.n, memory);
     for_list_points(run_, c, source.lists, [&](ListArgs args, std::int64_t point, int thread) {
-      const std::int64_t count = args.x1 - args.x0;
+      const std::int64_t count = args.pixels;
       float* plus = run_.thread_scratch(thread);
       float* minus = pair ? plus + count * channels : nullptr;
       map_points(step, r, point, count, plus, minus);

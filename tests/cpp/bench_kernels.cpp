@@ -64,15 +64,20 @@ struct Result {
 Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
   const Geometry& s = c.shape;
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
-  const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * s.channels;
-  AlignedFloats value(static_cast<std::int64_t>(c.a.size()) * pair), sums(3 * 16384);
-  std::vector<std::uint8_t> index(c.a.size());
-  const SlidingColumns sliding = sliding_columns(c.x, s.kernel, s.width);
-  const TapTable x = in_sliding_order(c.x, sliding);
+  const bool by_sign = c.mode == Mode::split_product && !c.fill.nonnegative;
+  const SlidingColumns sliding =
+      by_sign ? SlidingColumns{} : sliding_columns(c.x, s.kernel, s.width);
+  const bool pairs = sliding.valid && kernels.lists_pairs && c.fill.density >= 0.2;
+  const std::int64_t of_point = pairs ? 2 : 1, points = s.width / of_point;
+  const std::int64_t values = (reads_b(c.mode) ? 2 : 1) * of_point, entries = points * s.channels;
+  AlignedFloats value(s.height * entries * values), sums(3 * 16384);
+  std::vector<std::uint8_t> index(static_cast<std::size_t>(s.height * entries));
+  const TapTable x = sliding.valid ? in_sliding_order(c.x, sliding) : c.x;
   const SkipWeights packed = pack_skip(c.view(), c.mode, false, s.kernel, sliding, kernels);
   SkipArgs args{};
-  args.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
-  args.row_begins = blocks * (s.width * args.kinds + 1);
+  args.kinds = by_sign ? 2 : 1;
+  args.points = points;
+  args.row_begins = blocks * (points * args.kinds + 1);
   std::vector<std::uint32_t> begin(static_cast<std::size_t>(s.height * args.row_begins));
   args.value = value.data();
   args.index = index.data();
@@ -84,6 +89,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   args.y = c.y.view();
   args.x = x.view();
   args.sliding = sliding.valid;
+  args.pairs = pairs;
   args.sliding_offset = sliding.offset;
   args.x1 = c.out_width;
   args.weight = packed.data.data();
@@ -92,11 +98,22 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   args.out_stride = packed.lanes;
   const std::int64_t step = tile_rows(packed, c.out_width);
   const auto list_rows = [&] {
-    for (std::int64_t y = 0; y < std::min(rows + 2, s.height); ++y)
-      kernels.list({c.a.data() + y * entries, c.b.empty() ? nullptr : c.b.data() + y * entries,
-                    s.width, 0, s.width, 1, s.channels, args.kinds == 2,
-                    value.data() + y * entries * pair, index.data() + y * entries,
-                    begin.data() + y * args.row_begins});
+    for (std::int64_t y = 0; y < std::min(rows + 2, s.height); ++y) {
+      const std::int64_t row = y * s.width * s.channels;
+      ListArgs lists{};
+      lists.a = c.a.data() + row;
+      lists.b = c.b.empty() ? nullptr : c.b.data() + row;
+      lists.pixels = s.width;
+      lists.pairs = pairs;
+      lists.width = lists.x1 = points;
+      lists.groups = 1;
+      lists.channels = s.channels;
+      lists.by_sign = by_sign;
+      lists.value = value.data() + y * entries * values;
+      lists.index = index.data() + y * entries;
+      lists.begin = begin.data() + y * args.row_begins;
+      kernels.list(lists);
+    }
   };
   const auto run = [&] {
     list_rows();

@@ -72,35 +72,56 @@ struct Lists {
   std::vector<std::uint8_t> index;
   std::vector<std::uint32_t> begin;
   int kinds;
-  std::int64_t row_begins;
+  std::int64_t points, values;  // of a row; floats of an entry
+  std::int64_t row_entries, row_begins;
+
+  // Where group g's lists begin, in the entries and the begins of a row.
+  void point_at_group(const Geometry& s, std::int64_t g, SkipArgs& args) const {
+    const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
+    args.row_entries = row_entries;
+    args.row_begins = row_begins;
+    args.points = points;
+    args.kinds = kinds;
+    args.value = value.data() + values * points * g * s.channels;
+    args.index = index.data() + points * g * s.channels;
+    args.begin = begin.data() + g * blocks * (points * kinds + 1);
+  }
 };
+
+bool by_sign(const Case& c) { return c.mode == Mode::split_product && !c.fill.nonnegative; }
 
 // Last row first: one that is written past its end would spoil the row behind it. Every row takes
 // two calls.
-Lists make_lists(const Case& c, const Kernels& kernels) {
+Lists make_lists(const Case& c, const Kernels& kernels, bool pairs) {
   const Geometry& s = c.shape;
   const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
-  const std::int64_t pair = reads_b(c.mode) ? 2 : 1, entries = s.width * c.sources();
+  const std::int64_t of_point = pairs ? 2 : 1;
   Lists lists;
-  lists.kinds = c.mode == Mode::split_product && !c.fill.nonnegative ? 2 : 1;
-  lists.row_begins = s.groups * blocks * (s.width * lists.kinds + 1);
-  lists.value.resize(c.a.size() * static_cast<std::size_t>(pair));
-  lists.index.resize(c.a.size());
+  lists.kinds = by_sign(c) ? 2 : 1;
+  lists.points = (s.width + of_point - 1) / of_point;
+  lists.values = (reads_b(c.mode) ? 2 : 1) * of_point;
+  lists.row_entries = lists.points * c.sources();
+  lists.row_begins = s.groups * blocks * (lists.points * lists.kinds + 1);
+  lists.value.resize(static_cast<std::size_t>(s.height * lists.row_entries * lists.values));
+  lists.index.resize(static_cast<std::size_t>(s.height * lists.row_entries));
   lists.begin.resize(static_cast<std::size_t>(s.height * lists.row_begins));
   for (std::int64_t y = s.height - 1; y >= 0; --y) {
     ListArgs args{};
-    args.width = s.width;
+    args.pairs = pairs;
+    args.width = lists.points;
     args.groups = s.groups;
     args.channels = s.channels;
     args.by_sign = lists.kinds == 2;
-    args.value = lists.value.data() + y * entries * pair;
-    args.index = lists.index.data() + y * entries;
+    args.value = lists.value.data() + y * lists.row_entries * lists.values;
+    args.index = lists.index.data() + y * lists.row_entries;
     args.begin = lists.begin.data() + y * lists.row_begins;
-    for (std::int64_t x : {std::int64_t{0}, s.width / 2}) {
+    for (std::int64_t x : {std::int64_t{0}, lists.points / 2}) {
       args.x0 = x;
-      args.x1 = x == 0 && s.width > 1 ? s.width / 2 : s.width;
-      args.a = c.a.data() + y * entries + x * c.sources();
-      args.b = c.b.empty() ? nullptr : c.b.data() + y * entries + x * c.sources();
+      args.x1 = x == 0 && lists.points > 1 ? lists.points / 2 : lists.points;
+      args.pixels = std::min(args.x1 * of_point, s.width) - x * of_point;
+      const std::int64_t at = (y * s.width + x * of_point) * c.sources();
+      args.a = c.a.data() + at;
+      args.b = c.b.empty() ? nullptr : c.b.data() + at;
       kernels.list(args);
     }
   }
@@ -236,25 +257,24 @@ Sums by_definition(const Case& c) {
   return sums;
 }
 
-Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole) {
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole, bool may_pair) {
   const Geometry& s = c.shape;
-  const Lists lists = make_lists(c, kernels);
-  const SlidingColumns sliding =
-      s.pointwise ? SlidingColumns{} : sliding_columns(c.x, s.kernel, s.width);
+  const SlidingColumns sliding = s.pointwise || whole || by_sign(c)
+                                     ? SlidingColumns{}
+                                     : sliding_columns(c.x, s.kernel, s.width);
+  const bool pairs = sliding.valid && kernels.lists_pairs && may_pair;
+  const Lists lists = make_lists(c, kernels, pairs);
   const TapTable x = sliding.valid ? in_sliding_order(c.x, sliding) : c.x;
   const SkipWeights packed = pack_skip(c.view(), c.mode, whole, s.kernel, sliding, kernels);
-  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t rows = tile.rows ? tile.rows : c.out_height;
   const std::int64_t columns = tile.columns ? tile.columns : c.out_width;
   const std::int64_t outputs = tile.outputs ? tile.outputs : s.outputs;
   Sums sums = empty_sums(c);
   SkipArgs args{};
-  args.row_entries = s.width * c.sources();
-  args.row_begins = lists.row_begins;
-  args.kinds = lists.kinds;
   args.whole = whole;
   args.lanes = packed.lanes;
   args.sliding = sliding.valid;
+  args.pairs = pairs;
   args.sliding_offset = sliding.offset;
   args.channels = s.channels;
   args.source_width = s.width;
@@ -263,10 +283,7 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole) {
   args.x = s.pointwise ? no_taps() : x.view();
   args.outputs = s.outputs;
   for (std::int64_t g = 0; g < s.groups; ++g) {
-    const std::int64_t first = s.width * g * s.channels;
-    args.value = lists.value.data() + (reads_b(c.mode) ? 2 * first : first);
-    args.index = lists.index.data() + first;
-    args.begin = lists.begin.data() + g * blocks * (s.width * lists.kinds + 1);
+    lists.point_at_group(s, g, args);
     args.weight = packed.data.data() + g * packed.group_stride;
     for (args.y0 = 0; args.y0 < c.out_height; args.y0 += rows)
       for (args.x0 = 0; args.x0 < c.out_width; args.x0 += columns)
@@ -327,18 +344,14 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
 // Not for split_product, whose third sum is not folded.
 Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Geometry& s = c.shape;
-  const Lists lists = make_lists(c, kernels);
+  const Lists lists = make_lists(c, kernels, false);
   const SkipWeights packed = pack_fold(c.view(), c.mode, kernels);
-  const std::int64_t blocks = (s.channels + kListBlock - 1) / kListBlock;
   const std::int64_t step = rows ? rows : c.out_height, lanes = c.taps() * s.outputs;
   const std::vector<std::int32_t> shift = tap_shifts(c.x, s.kernel, s.width);
   std::int64_t margin = 0;
   for (std::int32_t value : shift) margin = std::max<std::int64_t>(margin, std::abs(value));
   Sums sums = empty_sums(c);
   SkipArgs args{};
-  args.row_entries = s.width * c.sources();
-  args.row_begins = lists.row_begins;
-  args.kinds = lists.kinds;
   args.lanes = packed.lanes;
   args.channels = s.channels;
   args.source_width = args.x1 = s.width;
@@ -348,10 +361,7 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   args.out_stride =
       (lanes + kernels.vector_width - 1) / kernels.vector_width * kernels.vector_width;
   for (std::int64_t g = 0; g < s.groups; ++g) {
-    const std::int64_t first = s.width * g * s.channels;
-    args.value = lists.value.data() + (reads_b(c.mode) ? 2 * first : first);
-    args.index = lists.index.data() + first;
-    args.begin = lists.begin.data() + g * blocks * (s.width * lists.kinds + 1);
+    lists.point_at_group(s, g, args);
     args.weight = packed.data.data() + g * packed.group_stride;
     Results by_tap(s.height * s.width * args.out_stride);
     args.first = by_tap.first.get();

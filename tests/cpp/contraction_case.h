@@ -75,7 +75,9 @@ struct Tile {
 Sums by_definition(const Case& c);
 // Results in (pixels, groups * outputs). Checks that nothing is written outside of them.
 // whole: weights are packed without splitting them.
-Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {}, bool whole = false);
+// may_pair: with lists in pairs, where the kernels and the geometry have them.
+Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {}, bool whole = false,
+             bool may_pair = false);
 // step: output pixels per call, 0: Kernels::panel_lanes.
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0);
 // rows: output rows per call, 0: all.

@@ -17,6 +17,9 @@ using Run = Sums (*)(const Case&, const Kernels&);
 
 Sums run_skip(const Case& c, const Kernels& kernels) { return by_skip(c, kernels); }
 Sums run_skip_whole(const Case& c, const Kernels& kernels) { return by_skip(c, kernels, {}, true); }
+Sums run_skip_pairs(const Case& c, const Kernels& kernels) {
+  return by_skip(c, kernels, {}, false, true);
+}
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
 Sums run_fold(const Case& c, const Kernels& kernels) { return by_fold(c, kernels); }
 Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
@@ -44,6 +47,7 @@ void check_case(const Case& c) {
     }
     check_run(c, wanted, kernels, "skip", run_skip);
     check_run(c, wanted, kernels, "skip, whole weights", run_skip_whole);
+    if (kernels.lists_pairs) check_run(c, wanted, kernels, "skip, pairs", run_skip_pairs);
     check_run(c, wanted, kernels, "narrow", run_narrow);
     if (!has_sum(c.mode) && !c.shape.pointwise) check_run(c, wanted, kernels, "fold", run_fold);
     check_run(c, wanted, kernels, "partition", run_partition);
@@ -125,10 +129,12 @@ void test_tiling(const Kernels& kernels) {
         const Case c(g, mode, {0.5, false, nonnegative}, 61);
         check::context = std::string(kernels.name) + " tiling " + c.name();
         const std::int64_t block = kernels.lane_block;
-        const Sums whole = by_skip(c, kernels);
+        const Sums whole = by_skip(c, kernels), pairs = by_skip(c, kernels, {}, false, true);
         for (const Tile& tile : {Tile{1, 0, 0}, Tile{0, 1, 0}, Tile{0, 0, block}, Tile{2, 5, block},
-                                 Tile{3, 2, 2 * block}, Tile{0, 7, 0}})
+                                 Tile{3, 2, 2 * block}, Tile{0, 7, 0}}) {
           CHECK(same(by_skip(c, kernels, tile), whole));
+          CHECK(same(by_skip(c, kernels, tile, false, true), pairs));
+        }
         CHECK(same(by_narrow(c, kernels, 2), by_narrow(c, kernels)));
         if (!has_sum(mode)) CHECK(same(by_fold(c, kernels, 2), by_fold(c, kernels)));
         const Sums panels = by_partition(c, kernels);
@@ -173,6 +179,7 @@ void test_nan(const Kernels& kernels) {
           }
         };
         check_sums(by_skip(c, kernels));
+        check_sums(by_skip(c, kernels, {}, false, true));
         check_sums(by_narrow(c, kernels));
         check_sums(by_partition(c, kernels));
       }

@@ -59,87 +59,99 @@ void check_close(const Floats& got, const Floats& wanted, int roundings, const c
 }
 #define CHECK_CLOSE(got, wanted, roundings) check_close(got, wanted, roundings, __FILE__, __LINE__)
 
+// One row of pixels, as points.
+struct ListCase {
+  std::int64_t pixels, groups, channels;
+  bool by_sign = false, pairs = false;
+
+  std::int64_t of_point() const { return pairs ? 2 : 1; }
+  std::int64_t points() const { return (pixels + of_point() - 1) / of_point(); }
+  std::int64_t blocks() const { return (channels + kListBlock - 1) / kListBlock; }
+  std::int64_t begins() const { return points() * (by_sign ? 2 : 1) + 1; }
+};
+
 struct Lists {
   Floats value;
   std::vector<std::uint8_t> index;
   std::vector<std::uint32_t> begin;
 };
 
-// One row of points, listed in two calls.
-Lists run_list(const Kernels& kernels, const Floats& a, const Floats* b, std::int64_t points,
-               std::int64_t groups, std::int64_t channels, bool by_sign) {
-  const std::int64_t blocks = (channels + kListBlock - 1) / kListBlock;
+// Listed in two calls.
+Lists run_list(const Kernels& kernels, const Floats& a, const Floats* b, const ListCase& c) {
+  const std::int64_t entries = c.points() * c.groups * c.channels;
   Lists lists;
-  lists.value.resize(a.size() * (b ? 2 : 1));
-  lists.index.resize(a.size());
-  lists.begin.resize(size(groups * blocks * (points * (by_sign ? 2 : 1) + 1)));
-  const std::int64_t middle = points / 2, at = middle * groups * channels;
-  ListArgs args{a.data(),
-                b ? b->data() : nullptr,
-                points,
-                0,
-                middle,
-                groups,
-                channels,
-                by_sign,
-                lists.value.data(),
-                lists.index.data(),
-                lists.begin.data()};
-  kernels.list(args);
-  args.x0 = middle;
-  args.x1 = points;
-  args.a += at;
-  if (b) args.b += at;
-  kernels.list(args);
+  lists.value.resize(size(entries * c.of_point() * (b ? 2 : 1)));
+  lists.index.resize(size(entries));
+  lists.begin.resize(size(c.groups * c.blocks() * c.begins()));
+  ListArgs args{};
+  args.pairs = c.pairs;
+  args.width = c.points();
+  args.groups = c.groups;
+  args.channels = c.channels;
+  args.by_sign = c.by_sign;
+  args.value = lists.value.data();
+  args.index = lists.index.data();
+  args.begin = lists.begin.data();
+  const std::int64_t middle = c.points() / 2;
+  for (const auto& [first, last] : {std::pair{std::int64_t{0}, middle}, {middle, c.points()}}) {
+    const std::int64_t pixel = first * c.of_point();
+    args.x0 = first;
+    args.x1 = last;
+    args.pixels = std::min(last * c.of_point(), c.pixels) - pixel;
+    args.a = a.data() + pixel * c.groups * c.channels;
+    args.b = b ? b->data() + pixel * c.groups * c.channels : nullptr;
+    kernels.list(args);
+  }
   return lists;
 }
 
 // Only what lies between the begins of a block is defined, so only that is compared.
-void check_lists(const Lists& got, const Lists& wanted, std::int64_t points, std::int64_t groups,
-                 std::int64_t channels, bool by_sign) {
+void check_lists(const Lists& got, const Lists& wanted, const ListCase& c) {
   CHECK(got.begin == wanted.begin);
-  const std::int64_t blocks = (channels + kListBlock - 1) / kListBlock;
-  const std::int64_t begins = points * (by_sign ? 2 : 1) + 1;
-  const std::size_t pair = wanted.value.size() / wanted.index.size();
-  for (std::int64_t q = 0; q < groups * blocks; ++q) {
-    const std::size_t first = size(points * (q / blocks * channels + q % blocks * kListBlock));
-    for (std::size_t i = first; i < first + wanted.begin[size((q + 1) * begins) - 1]; ++i) {
+  const std::size_t values = wanted.value.size() / wanted.index.size();
+  for (std::int64_t q = 0; q < c.groups * c.blocks(); ++q) {
+    const std::int64_t channel = q / c.blocks() * c.channels + q % c.blocks() * kListBlock;
+    const std::size_t first = size(c.points() * channel);
+    for (std::size_t i = first; i < first + wanted.begin[size((q + 1) * c.begins()) - 1]; ++i) {
       CHECK(got.index[i] == wanted.index[i]);
-      for (std::size_t k = i * pair; k < (i + 1) * pair; ++k)
-        CHECK(got.value[k] == wanted.value[k] || std::isnan(wanted.value[k]));
+      for (std::size_t k = i * values; k < (i + 1) * values; ++k)
+        CHECK(got.value[k] == wanted.value[k] ||
+              (std::isnan(got.value[k]) && std::isnan(wanted.value[k])));
     }
   }
 }
 
 void test_list(const Kernels& kernels, const Kernels& reference) {
+  const auto compare = [&](const Floats& a, const Floats* b, const ListCase& c) {
+    check_lists(run_list(kernels, a, b, c), run_list(reference, a, b, c), c);
+  };
   for (std::int64_t channels : {1, 3, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100})
-    for (std::int64_t groups : {1, 3}) {
-      const std::int64_t points = 5, n = points * groups * channels;
-      Random random(size(channels));
-      Floats a = integers(random, n);
-      Floats b = integers(random, n);
-      a[size(n / 2)] = kNan;
-      b[size(n / 3)] = -kNan;
-      a[size(n - 1)] = -kNan;
-      name(kernels, "list", channels);
-      for (bool by_sign : {false, true})
-        check_lists(run_list(kernels, a, nullptr, points, groups, channels, by_sign),
-                    run_list(reference, a, nullptr, points, groups, channels, by_sign), points,
-                    groups, channels, by_sign);
-      check_lists(run_list(kernels, a, &b, points, groups, channels, false),
-                  run_list(reference, a, &b, points, groups, channels, false), points, groups,
-                  channels, false);
-      const Floats zeros(size(n), -0.0f), ones(size(n), 1.0f);
-      for (const Floats& all : {zeros, ones})
-        check_lists(run_list(kernels, all, nullptr, points, groups, channels, true),
-                    run_list(reference, all, nullptr, points, groups, channels, true), points,
-                    groups, channels, true);
-    }
+    for (std::int64_t groups : {1, 3})
+      for (std::int64_t pixels : {5, 6}) {
+        const std::int64_t n = pixels * groups * channels;
+        Random random(size(channels));
+        Floats a = integers(random, n);
+        Floats b = integers(random, n);
+        a[size(n / 2)] = kNan;
+        b[size(n / 3)] = -kNan;
+        a[size(n - 1)] = -kNan;
+        name(kernels, "list", channels);
+        compare(a, nullptr, {pixels, groups, channels, true});
+        const Floats zeros(size(n), -0.0f), ones(size(n), 1.0f);
+        for (const Floats& all : {zeros, ones})
+          compare(all, nullptr, {pixels, groups, channels, true});
+        for (bool pairs : {false, true}) {
+          const ListCase c{pixels, groups, channels, false, pairs};
+          compare(a, nullptr, c);
+          compare(a, &b, c);
+          compare(ones, &b, c);
+        }
+      }
 }
 
 void test_list_by_hand(const Kernels& kernels) {
   name(kernels, "list by hand", 5);
-  const Lists lists = run_list(kernels, {3, -0.0f, -2, kNan, 5}, nullptr, 1, 1, 5, true);
+  const Lists lists = run_list(kernels, {3, -0.0f, -2, kNan, 5}, nullptr, {1, 1, 5, true});
   CHECK(lists.begin == (std::vector<std::uint32_t>{0, 3, 4}));
   CHECK(lists.index[0] == 0 && lists.index[1] == 3 && lists.index[2] == 4 && lists.index[3] == 2);
   CHECK(lists.value[0] == 3 && std::isnan(lists.value[1]) && lists.value[2] == 5 &&

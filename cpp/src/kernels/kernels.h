@@ -51,16 +51,19 @@ inline constexpr int kListBlock = 32;
 // groups * ceil(channels / kListBlock)) has its entries from width * (channels in front of it), and
 // those of point x are begin[q * (width * kinds + 1) + x * kinds] up to the next point's.
 // by_sign gives every point two kinds of entries: those with a > 0, then those with a < 0
-// (split_product); otherwise kinds is 1.
+// (split_product); otherwise kinds is 1. In pairs, a point is two neighbouring pixels and an entry
+// has the values of both, (a, a') or (a, b, a', b'), where one of them is not zero.
 struct ListArgs {
-  const float* a;  // (x1 - x0, groups * channels)
-  const float* b;  // the same or null
+  const float* a;       // (pixels, groups * channels)
+  const float* b;       // the same or null
+  std::int64_t pixels;  // x1 - x0; in pairs twice that, or one less
+  bool pairs;
   std::int64_t width;
   std::int64_t x0, x1;  // points to list; the calls of a row come in order, the first from 0
   std::int64_t groups;
   std::int64_t channels;  // per group
   bool by_sign;
-  float* value;         // room for (width, groups * channels); pairs (a, b) if b is given
+  float* value;         // room for width * groups * channels entries
   std::uint8_t* index;  // the same: channel within the block
   std::uint32_t* begin;
 };
@@ -72,16 +75,18 @@ struct SkipArgs {
   const float* value;
   const std::uint8_t* index;
   const std::uint32_t* begin;
-  std::int64_t row_entries;  // room of a row: source_width * groups * channels
+  std::int64_t row_entries;  // room of a row: points * groups * channels
   std::int64_t row_begins;   // begins of a row, all groups
+  std::int64_t points;       // of a row: source_width, or half of it (rounded up) in pairs
   int kinds;                 // 2: listed by sign
   std::int64_t channels;     // source channels of the group
   std::int64_t source_width;
   std::int64_t kernel_height, kernel_width;
   AxisTaps y, x;  // x.begin null: pointwise, output pixel (y, x) reads source pixel (y, x)
   // Output column x reads source columns x + sliding_offset + {0, 1, 2}, where they exist, through
-  // the packed taps 0, 1, 2 of a kernel row: a 3-wide kernel of stride 1.
+  // the packed taps 0, 1, 2 of a kernel row: a 3-wide kernel of stride 1. Lists of one kind only.
   bool sliding;
+  bool pairs;  // sliding, with lists in pairs
   std::int64_t sliding_offset;
   std::int64_t y0, y1, x0, x1;
   const float* weight;   // packed: see pack_skip in src/pack.h; at output channel 0 of the group
@@ -329,7 +334,8 @@ struct Kernels {
   // on VGG-16's layers. It makes a product of what it does not skip, two where there are two sums;
   // the sign-partitioned product makes one of everything.
   const float* skip_below;
-  bool compresses;  // lists are made by a compressing move, not entry by entry
+  bool lists_pairs;  // skip takes SkipArgs::pairs
+  bool compresses;   // lists are made by a compressing move, not entry by entry
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
   void (*fold)(const FoldArgs&) noexcept;

@@ -12,6 +12,9 @@
 namespace relprop::RELPROP_ISA {
 namespace {
 
+// Read in place of pixels that are not there.
+constexpr float kZeros[kMostPanelRows] = {};
+
 // f(0) ... f(kCount - 1) with constants as arguments. A loop that is unrolled later than this
 // leaves arrays of vectors in memory.
 template <int kValue>
@@ -52,6 +55,7 @@ extern const Kernels kernels = {
     kSlidingLanes,
     kPanelLanes,
     kSkipBelow,
+    kListsPairs,
     kCompresses,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,

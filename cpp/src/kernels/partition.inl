@@ -13,8 +13,6 @@
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 
-constexpr float kZeros[kMostPanelRows] = {};
-
 // Neighbouring lanes of a tile whose output pixels lie in one row.
 struct LaneRun {
   std::int64_t lane, count, y, x;

@@ -1,5 +1,6 @@
 // Textbook loops with double accumulation: slow, obvious, and the measure of every other table.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -56,8 +57,20 @@ void for_taps(const AxisTaps& y, const AxisTaps& x, Int kernel_width, Int source
       f(y.tap[i] * kernel_width + x.tap[j], y.source[i] * source_width + x.source[j]);
 }
 
+// Values of an entry: a or (a, b) of a pixel, or of two. to[i] is value i of channel `from`.
+int entry_values(const ListArgs& args, Int point, Int channel, float (&to)[4]) {
+  const Int of_point = args.pairs ? 2 : 1, all = args.groups * args.channels;
+  int count = 0;
+  for (Int pixel = point * of_point; pixel < (point + 1) * of_point; ++pixel) {
+    const bool there = pixel < args.pixels;
+    to[count++] = there ? args.a[pixel * all + channel] : 0;
+    if (args.b) to[count++] = there ? args.b[pixel * all + channel] : 0;
+  }
+  return count;
+}
+
 void list(const ListArgs& args) noexcept {
-  const Int kinds = args.by_sign ? 2 : 1, all = args.groups * args.channels;
+  const Int kinds = args.by_sign ? 2 : 1;
   std::uint32_t* begin = args.begin;
   for (Int g = 0; g < args.groups; ++g)
     for (Int k0 = 0; k0 < args.channels; k0 += kListBlock, begin += args.width * kinds + 1) {
@@ -67,12 +80,13 @@ void list(const ListArgs& args) noexcept {
         for (Int kind = 0; kind < kinds; ++kind) {
           std::uint32_t at = begin[x * kinds + kind];
           for (Int k = 0; k < kListBlock && k0 + k < args.channels; ++k) {
-            const Int from = (x - args.x0) * all + first + k;
-            const float a = args.a[from], b = args.b ? args.b[from] : 0;
-            const int its_kind = args.by_sign && a < 0 ? 1 : 0;
-            if ((a == 0 && b == 0) || its_kind != kind) continue;
-            args.value[args.b ? 2 * (room + at) : room + at] = a;
-            if (args.b) args.value[2 * (room + at) + 1] = b;
+            float value[4];
+            const int values = entry_values(args, x - args.x0, first + k, value);
+            const int its_kind = args.by_sign && value[0] < 0 ? 1 : 0;
+            if (std::all_of(value, value + values, [](float v) { return v == 0; }) ||
+                its_kind != kind)
+              continue;
+            std::copy(value, value + values, args.value + values * (room + at));
             args.index[room + at++] = static_cast<std::uint8_t>(k);
           }
           begin[x * kinds + kind + 1] = at;
@@ -99,15 +113,17 @@ template <Mode kMode>
 Sums skip_sums(const SkipArgs& args, Int y, Int x, Int m) {
   Sums sums;
   const auto add_source = [&](Int t, Int row, Int column) {
+    const Int of_point = args.pairs ? 2 : 1, own = reads_b(kMode) ? 2 : 1;
     for (Int k = 0; k < args.channels; k += kListBlock) {
-      const Int room = row * args.row_entries + args.source_width * k;
+      const Int room = row * args.row_entries + args.points * k;
       const std::uint32_t* begin = args.begin + row * args.row_begins +
-                                   k / kListBlock * (args.source_width * args.kinds + 1) +
-                                   column * args.kinds;
-      for (Int i = room + begin[0]; i < room + begin[args.kinds]; ++i)
-        add_term(sums, kMode, skip_weight<kMode>(args, m, t, k + args.index[i]),
-                 args.value[reads_b(kMode) ? 2 * i : i],
-                 reads_b(kMode) ? args.value[2 * i + 1] : 0);
+                                   k / kListBlock * (args.points * args.kinds + 1) +
+                                   column / of_point * args.kinds;
+      for (Int i = room + begin[0]; i < room + begin[args.kinds]; ++i) {
+        const float* value = args.value + own * (of_point * i + column % of_point);
+        add_term(sums, kMode, skip_weight<kMode>(args, m, t, k + args.index[i]), value[0],
+                 reads_b(kMode) ? value[1] : 0);
+      }
     }
   };
   if (args.x.begin == nullptr) {
@@ -408,6 +424,7 @@ const Kernels kernels = {
     kWindowLanes,
     kPanelLanes,
     kSkipBelow,
+    true,
     true,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,

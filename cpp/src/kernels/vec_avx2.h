@@ -99,6 +99,7 @@ constexpr bool kCompresses = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 16 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once
+constexpr bool kListsPairs = false;
 constexpr int kPanelVectors = 6;
 constexpr float kSkipBelow[] = {0.52f, 0.33f, 0.42f, 0.42f, 0.42f};
 

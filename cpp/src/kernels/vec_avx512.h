@@ -65,18 +65,36 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
                                                         _mm512_castps_si512(plus.v), 0xca))};
 }
 
-// Packs the lanes where a or b is not zero to the front of `to` (pairs if kPair) and their numbers,
-// counted from `number`, to the front of `index`. n lanes are given; returns how many are packed.
-template <bool kPair>
-inline int pack_nonzero(const float* a, const float* b, std::int64_t n, int number, float* to,
+// a[0] b[0] a[1] b[1] ... for two vectors.
+inline void interleave(__m512 a, __m512 b, __m512 (&to)[2]) {
+  const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+  to[0] = _mm512_permutex2var_ps(a, low, b);
+  to[1] = _mm512_permutex2var_ps(a, high, b);
+}
+// The same for pairs of floats.
+inline void interleave_pairs(__m512 a, __m512 b, __m512* to) {
+  const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11);
+  const __m512i high = _mm512_add_epi64(low, _mm512_set1_epi64(4));
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  to[0] = _mm512_castpd_ps(_mm512_permutex2var_pd(x, low, y));
+  to[1] = _mm512_castpd_ps(_mm512_permutex2var_pd(x, high, y));
+}
+
+// Packs the lanes where one of the kValues arrays is not zero to the front of `to`, an entry's
+// values side by side, and their numbers, counted from `number`, to the front of `index`. n lanes
+// are given; returns how many are packed.
+template <int kValues>
+inline int pack_nonzero(const float* const (&from)[kValues], std::int64_t n, int number, float* to,
                         std::uint8_t* index) {
+  static_assert(kValues == 1 || kValues == 2 || kValues == 4);
   const auto given = static_cast<__mmask16>((1u << n) - 1u);
-  const __m512 va = _mm512_maskz_loadu_ps(given, a), zero = _mm512_setzero_ps();
-  __mmask16 keep = _mm512_cmp_ps_mask(va, zero, _CMP_NEQ_UQ);
-  __m512 vb = zero;
-  if constexpr (kPair) {
-    vb = _mm512_maskz_loadu_ps(given, b);
-    keep = static_cast<__mmask16>(keep | _mm512_cmp_ps_mask(vb, zero, _CMP_NEQ_UQ));
+  __m512 v[kValues];
+  __mmask16 keep = 0;
+  for (int i = 0; i < kValues; ++i) {
+    v[i] = _mm512_maskz_loadu_ps(given, from[i]);
+    keep =
+        static_cast<__mmask16>(keep | _mm512_cmp_ps_mask(v[i], _mm512_setzero_ps(), _CMP_NEQ_UQ));
   }
   const int count = __builtin_popcount(keep);
   const auto front = static_cast<__mmask16>((1u << count) - 1u);
@@ -84,18 +102,21 @@ inline int pack_nonzero(const float* a, const float* b, std::int64_t n, int numb
   const __m512i numbers = _mm512_add_epi32(lane, _mm512_set1_epi32(number));
   _mm_mask_storeu_epi8(index, front,
                        _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(keep, numbers)));
-  const __m512 pa = _mm512_maskz_compress_ps(keep, va);
-  if constexpr (kPair) {
-    const __m512 pb = _mm512_maskz_compress_ps(keep, vb);
-    const std::uint32_t pairs = count == 16 ? ~0u : (1u << 2 * count) - 1u;
-    const __m512i low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-    const __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
-    _mm512_mask_storeu_ps(to, static_cast<__mmask16>(pairs), _mm512_permutex2var_ps(pa, low, pb));
-    _mm512_mask_storeu_ps(to + 16, static_cast<__mmask16>(pairs >> 16),
-                          _mm512_permutex2var_ps(pa, high, pb));
-  } else {
-    _mm512_mask_storeu_ps(to, front, pa);
+  for (int i = 0; i < kValues; ++i) v[i] = _mm512_maskz_compress_ps(keep, v[i]);
+  __m512 packed[kValues];
+  if constexpr (kValues == 1) packed[0] = v[0];
+  if constexpr (kValues == 2) interleave(v[0], v[1], packed);
+  if constexpr (kValues == 4) {
+    __m512 first[2], second[2];
+    interleave(v[0], v[1], first);
+    interleave(v[2], v[3], second);
+    interleave_pairs(first[0], second[0], packed);
+    interleave_pairs(first[1], second[1], packed + 2);
   }
+  const int floats = kValues * count;
+  const std::uint64_t used = floats == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << floats) - 1;
+  for (int i = 0; i < kValues; ++i)
+    _mm512_mask_storeu_ps(to + 16 * i, static_cast<__mmask16>(used >> 16 * i), packed[i]);
   return count;
 }
 
@@ -134,6 +155,7 @@ constexpr bool kCompresses = true;
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weights stay in L1
+constexpr bool kListsPairs = true;  // 16 for four outputs
 constexpr int kPanelVectors = 4;
 constexpr float kSkipBelow[] = {0.6f, 0.41f, 0.44f, 0.44f, 0.44f};
 

@@ -85,6 +85,7 @@ constexpr bool kCompresses = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kSlidingVectors = 2;
+constexpr bool kListsPairs = false;
 constexpr int kPanelVectors = 4;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 
