@@ -12,6 +12,7 @@ namespace relprop {
 
 enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
+  dense,      // plain, dense sources: lanes over output channels, several pixels at once
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
@@ -59,6 +60,7 @@ struct Contraction {
   std::vector<std::int32_t> fold_shift;
   std::int64_t fold_margin = 0;
   PartitionWeights partition;
+  DenseWeights dense;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;
 

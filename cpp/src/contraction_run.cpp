@@ -142,6 +142,51 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
   });
 }
 
+// All images of a pointwise layer are one.
+void run_dense(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+               std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+               const FinishTile& finish) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t images = c.pointwise ? 1 : n;
+  const std::int64_t pixels = c.pointwise ? n * s.out_pixels() : s.out_pixels();
+  // Tiles of nearly the same size, whose results fit into the scratch.
+  const std::int64_t most = kTileFloats / kernels.dense_lanes;
+  const std::int64_t step = ceil_div(pixels, ceil_div(pixels, most));
+  const std::int64_t tiles = ceil_div(pixels, step);
+  const std::int64_t blocks = ceil_div(s.outputs, kernels.dense_lanes),
+                     per_image = s.groups * tiles;
+  parallel_for(n_threads, images * per_image * blocks, [&](std::int64_t item, int thread) {
+    const std::int64_t block = item % blocks, image = item / blocks / per_image;
+    const std::int64_t group = item / blocks / tiles % s.groups, tile = item / blocks % tiles;
+    const std::int64_t offset =
+        image * s.source_pixels() * s.source_channels() + group * s.channels;
+    float* mine = scratch + thread * scratch_stride;
+
+    DenseArgs args{};
+    args.a = source.a + offset;
+    args.source_stride = s.source_channels();
+    args.channels = s.channels;
+    args.rows = s.taps() * s.channels;
+    args.kernel_width = s.kernel_width;
+    args.row_source = c.pointwise ? nullptr : c.row_source.data();
+    args.column_source = c.pointwise ? nullptr : c.column_source.data();
+    args.out_height = s.out_height;
+    args.out_width = s.out_width;
+    args.p0 = tile * step;
+    args.count = std::min(step, pixels - args.p0);
+    args.weight = c.dense.data.data() + group * c.dense.group_stride;
+    args.m0 = block * kernels.dense_lanes;
+    args.m1 = std::min(args.m0 + kernels.dense_lanes, s.outputs);
+    args.out_stride = kernels.dense_lanes;
+    // m0 counts from the group's first output, so the tile's origin lies m0 in front of scratch.
+    args.out = mine - args.m0;
+    kernels.dense(args);
+    finish({image, args.p0, args.count, group * s.outputs + args.m0, args.m1 - args.m0,
+            args.out_stride, mine, nullptr, nullptr},
+           thread);
+  });
+}
+
 // Rows of a tile whose results, all channels of them, fill a tile of the scratch.
 std::int64_t whole_rows(const ContractionShape& s, std::int64_t channels) {
   const std::int64_t row = s.out_width * channels;
@@ -256,6 +301,7 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   switch (c.path) {
     case Path::skip: return 3 * kTileFloats;
+    case Path::dense: return kTileFloats;
     case Path::partition:
       return partition_scratch(s.outputs, kernels.panel_lanes) +
              3 * kernels.panel_lanes * s.outputs;
@@ -282,6 +328,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
       return run_skip(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::fold:
       return run_fold(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::dense:
+      return run_dense(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::partition:
       return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::narrow:

@@ -144,6 +144,24 @@ PartitionWeights pack_partition(const WeightView& w, Mode mode) {
   return packed;
 }
 
+DenseWeights pack_dense(const WeightView& w, const Kernels& kernels) {
+  DenseWeights packed;
+  const auto width_at = [&](std::int64_t m0) {
+    return block_width(w.outputs, m0, kernels.dense_lanes, kernels.vector_width);
+  };
+  for (std::int64_t m0 = 0; m0 < w.outputs; m0 += kernels.dense_lanes)
+    packed.group_stride += width_at(m0) * w.channels * w.taps;
+  packed.data = AlignedFloats(packed.group_stride * w.groups);
+  float* to = packed.data.data();
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t m0 = 0; m0 < w.outputs; m0 += kernels.dense_lanes)
+      for (std::int64_t t = 0; t < w.taps; ++t)
+        for (std::int64_t k = 0; k < w.channels; ++k, to += width_at(m0))
+          for (std::int64_t l = 0; l < std::min(width_at(m0), w.outputs - m0); ++l)
+            to[l] = w.at(g, m0 + l, k, t);
+  return packed;
+}
+
 AlignedFloats pack_depthwise(const WeightView& w, Mode mode, int vector_width) {
   const std::int64_t width = vector_width, halves = weight_halves(mode);
   const std::int64_t blocks = (w.groups + width - 1) / width;

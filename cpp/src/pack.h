@@ -72,6 +72,14 @@ struct PartitionWeights {
 };
 PartitionWeights pack_partition(const WeightView& w, Mode mode);
 
+// Dense: [group][output block][row][lane], rows being (tap, channel) pairs, tap by tap. Output
+// blocks are dense_lanes wide, the last one as for the zero-skipping product.
+struct DenseWeights {
+  AlignedFloats data;
+  std::int64_t group_stride = 0;
+};
+DenseWeights pack_dense(const WeightView& w, const Kernels& kernels);
+
 // Depthwise (outputs = channels = 1 per group): [block of vector_width channels][tap][half][lane];
 // lanes beyond the channels hold zero, halves as above.
 AlignedFloats pack_depthwise(const WeightView& w, Mode mode, int vector_width);

@@ -3,7 +3,7 @@
 // two sums at once both raise it, so it can exceed the machine's peak. "share" relates it to the
 // peak of fused multiply-adds measured between the runs.
 //
-//   bench_kernels [isa] [skip|partition] [repetitions] [first letters of the layers]
+//   bench_kernels [isa] [skip|partition|dense] [repetitions] [first letters of the layers]
 
 #include <algorithm>
 #include <cstdio>
@@ -44,12 +44,13 @@ double fma_peak(Isa isa) {
 struct Layer {
   const char* name;
   std::int64_t channels, outputs, size, rows;  // rows: of the image that are computed
+  std::int64_t kernel = 3;
 };
-constexpr Layer kLayers[] = {{"conv1_2 64x224", 64, 64, 224, 8},
-                             {"conv2_2 128x112", 128, 128, 112, 8},
-                             {"conv3_2 256x56", 256, 256, 56, 9},
-                             {"conv4_2 512x28", 512, 512, 28, 18},
-                             {"conv5_2 512x14", 512, 512, 14, 14}};
+constexpr Layer kLayers[] = {
+    {"conv1_2 64x224", 64, 64, 224, 8},     {"conv2_2 128x112", 128, 128, 112, 8},
+    {"conv3_2 256x56", 256, 256, 56, 9},    {"conv4_2 512x28", 512, 512, 28, 18},
+    {"conv5_2 512x14", 512, 512, 14, 14},   {"1x1_a 256x56", 256, 64, 56, 9, 1},
+    {"1x1_b 1024x14", 1024, 256, 14, 14, 1}};
 
 // Rows of one call, as the plan cuts them: the sums of a tile stay in L2.
 std::int64_t tile_rows(const SkipWeights& packed, std::int64_t width) {
@@ -98,7 +99,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   args.out_stride = packed.lanes;
   const std::int64_t step = tile_rows(packed, c.out_width);
   const auto list_rows = [&] {
-    for (std::int64_t y = 0; y < std::min(rows + 2, s.height); ++y) {
+    for (std::int64_t y = 0; y < std::min(rows + s.kernel - 1, s.height); ++y) {
       const std::int64_t row = y * s.width * s.channels;
       ListArgs lists{};
       lists.a = c.a.data() + row;
@@ -169,6 +170,37 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
           static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
 }
 
+Result time_dense(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
+  const Geometry& s = c.shape;
+  const DenseWeights packed = pack_dense(c.view(), kernels);
+  AlignedFloats sums(16384);
+  const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
+  const auto column_source = tap_sources(c.x, s.kernel, s.channels);
+  DenseArgs args{};
+  args.a = c.a.data();
+  args.source_stride = args.channels = s.channels;
+  args.rows = c.taps() * s.channels;
+  args.kernel_width = s.kernel;
+  args.row_source = row_source.data();
+  args.column_source = column_source.data();
+  args.out_height = c.out_height;
+  args.out_width = c.out_width;
+  args.weight = packed.data.data();
+  args.out_stride = kernels.dense_lanes;
+  const std::int64_t pixels = rows * c.out_width, step = 16384 / kernels.dense_lanes;
+  const auto run = [&] {
+    for (args.p0 = 0; args.p0 < pixels; args.p0 += step)
+      for (args.m0 = 0; args.m0 < s.outputs; args.m0 += kernels.dense_lanes) {
+        args.count = std::min(step, pixels - args.p0);
+        args.m1 = std::min<std::int64_t>(args.m0 + kernels.dense_lanes, s.outputs);
+        args.out = sums.data() - args.m0;
+        kernels.dense(args);
+      }
+  };
+  return {best_time(repetitions, run),
+          static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
+}
+
 void report(const char* kernel, const Case& c, const char* layer, const char* mode, Result r,
             double peak) {
   const double rate = 2 * r.multiply_adds / r.seconds / 1e9;
@@ -202,21 +234,27 @@ int main(int argc, char** argv) {
   for (const Layer& layer : kLayers)
     for (const Work& work : kWorks) {
       const bool main_mode = work.nonnegative || work.mode == Mode::blend;
-      if (!main_mode && layer.channels != 256) continue;
+      if (!main_mode && layer.kernel == 3 && layer.channels != 256) continue;
       if (std::strncmp(layer.name, layers, std::strlen(layers)) != 0) continue;
-      const std::int64_t height = std::min(layer.rows + 2, layer.size);
-      const Geometry g{1, layer.channels, layer.outputs, height, layer.size, 3, 1, 1, 1};
+      const std::int64_t height = std::min(layer.rows + layer.kernel - 1, layer.size);
+      const Geometry g{1, layer.channels,  layer.outputs, height, layer.size, layer.kernel, 1,
+                       1, layer.kernel / 2};
       const double peak = fma_peak(isa);
       for (double density : {0.1, 0.35, 0.5, 1.0}) {
         Case c(g, work.mode, {density, false, work.nonnegative}, 1);
         // s+ and s- are zero at the same outputs.
         for (std::size_t i = 0; i < c.b.size(); ++i) c.b[i] = -0.5f * c.a[i];
         const std::int64_t rows = std::min(layer.rows, c.out_height);
-        if (std::strcmp(only, "partition") != 0)
+        const bool all = *only == 0;
+        if (all || std::strcmp(only, "skip") == 0)
           report("skip", c, layer.name, work.name, time_skip(c, kernels, rows, repetitions), peak);
-        if (density == 1 && std::strcmp(only, "skip") != 0)
+        if (density < 1) continue;
+        if (all || std::strcmp(only, "partition") == 0)
           report("partition", c, layer.name, work.name,
                  time_partition(c, kernels, rows, repetitions), peak);
+        if (work.mode == Mode::plain && (all || std::strcmp(only, "dense") == 0))
+          report("dense", c, layer.name, work.name, time_dense(c, kernels, rows, repetitions),
+                 peak);
       }
     }
   return 0;

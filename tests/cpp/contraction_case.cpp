@@ -341,6 +341,46 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
   return sums;
 }
 
+Sums by_dense(const Case& c, const Kernels& kernels, std::int64_t pixels, std::int64_t outputs) {
+  const Geometry& s = c.shape;
+  const DenseWeights packed = pack_dense(c.view(), kernels);
+  const auto rows = tap_sources(c.y, s.kernel, s.width * c.sources());
+  const auto columns = tap_sources(c.x, s.kernel, c.sources());
+  const std::int64_t step = pixels ? pixels : c.out_pixels();
+  const std::int64_t block = outputs ? outputs : std::max<std::int64_t>(s.outputs, 1);
+  Sums sums = empty_sums(c);
+  for (std::int64_t g = 0; g < s.groups; ++g)
+    for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += step)
+      for (std::int64_t m0 = 0; m0 < s.outputs; m0 += block) {
+        DenseArgs args{};
+        args.a = c.a.data() + g * s.channels;
+        args.source_stride = c.sources();
+        args.channels = s.channels;
+        args.rows = c.taps() * s.channels;
+        args.kernel_width = s.kernel;
+        args.row_source = s.pointwise ? nullptr : rows.data();
+        args.column_source = s.pointwise ? nullptr : columns.data();
+        args.out_height = c.out_height;
+        args.out_width = c.out_width;
+        args.p0 = p0;
+        args.count = std::min(step, c.out_pixels() - p0);
+        args.weight = packed.data.data() + g * packed.group_stride;
+        args.m0 = m0;
+        args.m1 = std::min(m0 + block, s.outputs);
+        const std::int64_t width = args.m1 - m0;
+        args.out_stride =
+            (width + kernels.vector_width - 1) / kernels.vector_width * kernels.vector_width;
+        Results results(args.count * args.out_stride);
+        args.out = results.first.get() - m0;
+        kernels.dense(args);
+        const Sums tile = results.take();
+        for (std::int64_t i = 0; i < args.count; ++i)
+          copy_sums(c.mode, tile, i * args.out_stride, width, sums,
+                    (p0 + i) * c.results() + g * s.outputs + m0);
+      }
+  return sums;
+}
+
 // Not for split_product, whose third sum is not folded.
 Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Geometry& s = c.shape;

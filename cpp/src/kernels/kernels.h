@@ -187,6 +187,24 @@ constexpr std::int64_t partition_scratch(std::int64_t outputs, std::int64_t pane
   return (2 * kMostPanelRows + 3 * ((outputs + 1) / 2 * 2)) * panel_lanes;
 }
 
+// Plain contraction of one sample and one group, lanes over output channels; of a pointwise layer,
+// of any number of samples. Output pixels [p0, p0 + count) in row-major order, output channels
+// [m0, m1): out[(p - p0) * out_stride + m], in whole vectors.
+struct DenseArgs {
+  const float* a;  // as in PartitionArgs
+  std::int64_t source_stride, channels;
+  std::int64_t rows;  // taps * channels
+  std::int64_t kernel_width;
+  const std::int64_t* row_source;
+  const std::int64_t* column_source;
+  std::int64_t out_height, out_width;
+  std::int64_t p0, count;
+  const float* weight;  // packed: see pack_dense in src/pack.h
+  std::int64_t m0, m1;  // multiples of dense_lanes, or all
+  float* out;
+  std::int64_t out_stride;
+};
+
 // Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
 struct DepthwiseArgs {
   const float* a;  // one sample, (pixels, channels)
@@ -329,6 +347,7 @@ struct Kernels {
   // Output channels that one zero-skipping block holds, at most, and for sliding windows with split
   // weights; multiples of vector_width.
   int lane_block, sliding_lanes;
+  int dense_lanes;  // output channels of a block of the dense product
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   // By Mode: the share of non-zero sources below which the zero-skipping product is the faster one,
   // on VGG-16's layers. It makes a product of what it does not skip, two where there are two sums;
@@ -341,6 +360,7 @@ struct Kernels {
   void (*fold)(const FoldArgs&) noexcept;
   void (*narrow[kModes])(const NarrowArgs&) noexcept;
   void (*partition[kModes])(const PartitionArgs&) noexcept;
+  void (*dense)(const DenseArgs&) noexcept;
   void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;
   void (*finish)(const FinishArgs&) noexcept;
   void (*map)(const MapArgs&) noexcept;

@@ -34,6 +34,7 @@ RELPROP_INLINE void unrolled(const F& f) {
 #include "list.inl"
 #include "skip.inl"
 #include "partition.inl"
+#include "dense.inl"
 #include "elementwise.inl"
 #include "fold.inl"
 #include "depthwise.inl"
@@ -53,6 +54,7 @@ extern const Kernels kernels = {
     Vec::kWidth,
     kLaneBlock,
     kSlidingLanes,
+    kDenseLanes,
     kPanelLanes,
     kSkipBelow,
     kListsPairs,
@@ -65,6 +67,7 @@ extern const Kernels kernels = {
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
      partition<Mode::blend>, partition<Mode::blend_both>},
+    dense,
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},
     finish,

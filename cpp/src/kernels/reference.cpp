@@ -15,6 +15,7 @@ constexpr int kVectorWidth = 4;
 constexpr float kSkipBelow[kModes] = {0.5f, 0.5f, 0.5f, 0.5f, 0.5f};
 constexpr int kLaneBlock = 16;
 constexpr int kWindowLanes = 8;
+constexpr int kDenseLanes = 16;
 constexpr int kPanelLanes = 16;
 
 double positive(double v) { return v < 0 ? 0 : v; }  // keeps NaN
@@ -183,8 +184,9 @@ void narrow(const NarrowArgs& args) noexcept {
       }
 }
 
-// Source value of panel row r at output pixel p; 0 where the tap lies in the padding.
-float panel_value(const PartitionArgs& args, const float* source, Int r, Int p) {
+// Source value of row r = (tap, channel) at output pixel p; 0 where the tap lies in the padding.
+template <class Args>
+float row_value(const Args& args, const float* source, Int r, Int p) {
   const Int tap = r / args.channels, k = r % args.channels;
   if (args.row_source == nullptr) return source[p * args.source_stride + k];
   const Int y = args.row_source[tap / args.kernel_width * args.out_height + p / args.out_width];
@@ -202,8 +204,8 @@ Sums partition_sums(const PartitionArgs& args, Int p, Int m) {
     const std::int32_t* bounds = args.group + (block * pairs + m / 2) * 5;
     for (Int i = bounds[0]; i < bounds[4]; ++i) {
       const Int r = block * panel_rows(kMode) + args.row[i];
-      const float a = panel_value(args, args.a, r, p);
-      const float b = reads_b(kMode) ? panel_value(args, args.b, r, p) : 0;
+      const float a = row_value(args, args.a, r, p);
+      const float b = reads_b(kMode) ? row_value(args, args.b, r, p) : 0;
       add_term(sums, kMode, args.weight[2 * i + m % 2], a, b);
     }
   }
@@ -219,6 +221,24 @@ void partition(const PartitionArgs& args) noexcept {
       if (has_second(kMode)) args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
       if (args.sum)
         args.sum[p * args.out_stride + m] = static_cast<float>(sums.first + sums.second);
+    }
+}
+
+// Packed weight of output m, row r: see pack_dense.
+float dense_weight(const DenseArgs& args, Int m, Int r) {
+  const Int m0 = m / kDenseLanes * kDenseLanes;
+  const Int rest = (args.m1 - m0 + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
+  const Int width = rest < kDenseLanes ? rest : kDenseLanes;
+  return args.weight[m0 * args.rows + r * width + m - m0];
+}
+
+void dense(const DenseArgs& args) noexcept {
+  for (Int p = 0; p < args.count; ++p)
+    for (Int m = args.m0; m < args.m1; ++m) {
+      double sum = 0;
+      for (Int r = 0; r < args.rows; ++r)
+        sum += double(dense_weight(args, m, r)) * double(row_value(args, args.a, r, args.p0 + p));
+      args.out[p * args.out_stride + m] = static_cast<float>(sum);
     }
 }
 
@@ -422,6 +442,7 @@ const Kernels kernels = {
     kVectorWidth,
     kLaneBlock,
     kWindowLanes,
+    kDenseLanes,
     kPanelLanes,
     kSkipBelow,
     true,
@@ -434,6 +455,7 @@ const Kernels kernels = {
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
      partition<Mode::blend>, partition<Mode::blend_both>},
+    dense,
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},
     finish,

@@ -100,6 +100,7 @@ constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 16 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once
 constexpr bool kListsPairs = false;
+constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 6;
 constexpr float kSkipBelow[] = {0.52f, 0.33f, 0.42f, 0.42f, 0.42f};
 

@@ -86,6 +86,7 @@ constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kSlidingVectors = 2;
 constexpr bool kListsPairs = false;
+constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 4;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 

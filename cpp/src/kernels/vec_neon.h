@@ -80,6 +80,7 @@ constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 4;  // 24 for three outputs at once
 constexpr bool kListsPairs = false;
+constexpr int kDenseVectors = 4;  // 24 for six pixels
 constexpr int kPanelVectors = 4;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 
