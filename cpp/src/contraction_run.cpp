@@ -9,6 +9,9 @@ namespace {
 
 // Less is not worth a region: it costs a few microseconds, milliseconds where the cores are busy.
 constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
+// Outputs of a tile on the partition path, an even number: more would not stay in L2 (ResNet-50's
+// last layers have 2048), fewer would copy a panel for too little work.
+constexpr std::int64_t kPairedOutputs = 256, kFewPairedOutputs = 64;
 constexpr std::int64_t kNarrowWork = 16;  // a narrow output counts as this many others in a tile
 
 // Extent of the tiles one image is cut into on the skip path. All images of a pointwise layer are
@@ -97,16 +100,28 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
   });
 }
 
+// Outputs of a tile where there are `tiles` of all outputs: so few that every thread gets some.
+std::int64_t paired_outputs(std::int64_t outputs, std::int64_t tiles, int n_threads) {
+  const std::int64_t most = ceil_div(outputs, kFewPairedOutputs);
+  const std::int64_t wanted = ceil_div(4 * n_threads, std::max<std::int64_t>(tiles, 1));
+  const std::int64_t blocks =
+      std::max(ceil_div(outputs, kPairedOutputs), n_threads == 1 ? 1 : std::min(most, wanted));
+  return ceil_div(outputs, 2 * blocks) * 2;
+}
+
 void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const FinishTile& finish) {
   const ContractionShape& s = c.shape;
   const std::int64_t lanes = kernels.panel_lanes;
   const std::int64_t tiles = ceil_div(s.out_pixels(), lanes);
+  const std::int64_t step = paired_outputs(s.outputs, n * tiles * s.groups, n_threads);
+  const std::int64_t blocks = ceil_div(s.outputs, step);
   const auto kernel = kernels.partition[static_cast<int>(c.mode)];
-  parallel_for(n_threads, n * tiles * s.groups, [&](std::int64_t item, int thread) {
-    const std::int64_t image = item / (tiles * s.groups);
-    const std::int64_t group = item / tiles % s.groups, tile_index = item % tiles;
+  parallel_for(n_threads, n * tiles * s.groups * blocks, [&](std::int64_t item, int thread) {
+    const std::int64_t block = item % blocks, image = item / blocks / (tiles * s.groups);
+    const std::int64_t group = item / blocks / tiles % s.groups;
+    const std::int64_t tile_index = item / blocks % tiles;
     const PartitionWeights::Group& weights = c.partition.groups[static_cast<std::size_t>(group)];
     const std::int64_t offset =
         image * s.source_pixels() * s.source_channels() + group * s.channels;
@@ -129,15 +144,17 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
     args.row = weights.row.data();
     args.weight = weights.weight.data();
     args.group = weights.group.data();
-    args.outputs = s.outputs;
+    args.pairs = ceil_div(s.outputs, 2);
+    args.m0 = block * step;
+    args.outputs = std::min(step, s.outputs - args.m0);
     args.scratch = mine;
-    args.first = mine + partition_scratch(s.outputs, lanes);
-    args.second = has_second(c.mode) ? args.first + lanes * s.outputs : nullptr;
-    args.sum = has_sum(c.mode) ? args.first + 2 * lanes * s.outputs : nullptr;
-    args.out_stride = s.outputs;
+    args.first = mine + partition_scratch(args.outputs, lanes);
+    args.second = has_second(c.mode) ? args.first + lanes * args.outputs : nullptr;
+    args.sum = has_sum(c.mode) ? args.first + 2 * lanes * args.outputs : nullptr;
+    args.out_stride = args.outputs;
     kernel(args);
-    finish({image, args.p0, args.count, group * s.outputs, s.outputs, s.outputs, args.first,
-            args.second, args.sum},
+    finish({image, args.p0, args.count, group * s.outputs + args.m0, args.outputs, args.outputs,
+            args.first, args.second, args.sum},
            thread);
   });
 }
@@ -302,9 +319,10 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   switch (c.path) {
     case Path::skip: return 3 * kTileFloats;
     case Path::dense: return kTileFloats;
-    case Path::partition:
-      return partition_scratch(s.outputs, kernels.panel_lanes) +
-             3 * kernels.panel_lanes * s.outputs;
+    case Path::partition: {
+      const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);
+      return partition_scratch(outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * outputs;
+    }
     case Path::fold: return fold_scratch(c, kernels);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:

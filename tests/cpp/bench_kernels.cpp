@@ -154,6 +154,7 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
   args.row = weights.row.data();
   args.weight = weights.weight.data();
   args.group = weights.group.data();
+  args.pairs = (s.outputs + 1) / 2;
   args.outputs = args.out_stride = s.outputs;
   args.first = first.data();
   args.second = second.data();

@@ -297,46 +297,50 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole, bool 
   return sums;
 }
 
-Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step) {
+Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step, std::int64_t outputs) {
   const Geometry& s = c.shape;
   const PartitionWeights packed = pack_partition(c.view(), c.mode);
   const AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
   const auto rows = tap_sources(c.y, s.kernel, s.width * c.sources());
   const auto columns = tap_sources(c.x, s.kernel, c.sources());
   const std::int64_t n = step ? step : kernels.panel_lanes;
+  const std::int64_t block = outputs ? outputs : s.outputs;
   Sums sums = empty_sums(c);
   for (std::int64_t g = 0; g < s.groups; ++g) {
     const PartitionWeights::Group& weights = packed.groups[static_cast<std::size_t>(g)];
-    for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += n) {
-      PartitionArgs args{};
-      args.a = c.a.data() + g * s.channels;
-      args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
-      args.source_stride = c.sources();
-      args.channels = s.channels;
-      args.nonnegative = c.fill.nonnegative;
-      args.kernel_height = args.kernel_width = s.kernel;
-      args.row_source = s.pointwise ? nullptr : rows.data();
-      args.column_source = s.pointwise ? nullptr : columns.data();
-      args.out_height = c.out_height;
-      args.out_width = c.out_width;
-      args.p0 = p0;
-      args.count = std::min(n, c.out_pixels() - p0);
-      args.row = weights.row.data();
-      args.weight = weights.weight.data();
-      args.group = weights.group.data();
-      args.outputs = s.outputs;
-      Results results(args.count * s.outputs);
-      args.first = results.first.get();
-      args.second = has_second(c.mode) ? results.second.get() : nullptr;
-      args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
-      args.out_stride = s.outputs;
-      args.scratch = const_cast<float*>(scratch.data());
-      kernels.partition[static_cast<int>(c.mode)](args);
-      const Sums tile = results.take();
-      for (std::int64_t i = 0; i < args.count; ++i)
-        copy_sums(c.mode, tile, i * s.outputs, s.outputs, sums,
-                  (p0 + i) * c.results() + g * s.outputs);
-    }
+    for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += n)
+      for (std::int64_t m0 = 0; m0 < s.outputs; m0 += block) {
+        PartitionArgs args{};
+        args.a = c.a.data() + g * s.channels;
+        args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
+        args.source_stride = c.sources();
+        args.channels = s.channels;
+        args.nonnegative = c.fill.nonnegative;
+        args.kernel_height = args.kernel_width = s.kernel;
+        args.row_source = s.pointwise ? nullptr : rows.data();
+        args.column_source = s.pointwise ? nullptr : columns.data();
+        args.out_height = c.out_height;
+        args.out_width = c.out_width;
+        args.p0 = p0;
+        args.count = std::min(n, c.out_pixels() - p0);
+        args.row = weights.row.data();
+        args.weight = weights.weight.data();
+        args.group = weights.group.data();
+        args.pairs = (s.outputs + 1) / 2;
+        args.m0 = m0;
+        args.outputs = std::min(block, s.outputs - m0);
+        Results results(args.count * args.outputs);
+        args.first = results.first.get();
+        args.second = has_second(c.mode) ? results.second.get() : nullptr;
+        args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
+        args.out_stride = args.outputs;
+        args.scratch = const_cast<float*>(scratch.data());
+        kernels.partition[static_cast<int>(c.mode)](args);
+        const Sums tile = results.take();
+        for (std::int64_t i = 0; i < args.count; ++i)
+          copy_sums(c.mode, tile, i * args.outputs, args.outputs, sums,
+                    (p0 + i) * c.results() + g * s.outputs + m0);
+      }
   }
   return sums;
 }

@@ -79,7 +79,9 @@ Sums by_definition(const Case& c);
 Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {}, bool whole = false,
              bool may_pair = false);
 // step: output pixels per call, 0: Kernels::panel_lanes.
-Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0);
+// outputs: per call, an even number; 0: all.
+Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0,
+                  std::int64_t outputs = 0);
 // pixels and outputs per call, 0: all; outputs a multiple of the block. Plain products only.
 Sums by_dense(const Case& c, const Kernels& kernels, std::int64_t pixels = 0,
               std::int64_t outputs = 0);

@@ -147,6 +147,8 @@ void test_tiling(const Kernels& kernels) {
         const Sums panels = by_partition(c, kernels);
         for (std::int64_t step : {1, 3, 16})
           if (step <= kernels.panel_lanes) CHECK(same(by_partition(c, kernels, step), panels));
+        for (std::int64_t outputs : {2, 16})
+          CHECK(same(by_partition(c, kernels, 0, outputs), panels));
       }
   for (Mode mode : kAllModes) {
     const Case c({37, 1, 1, 8, 9, 3, 1, 1, 1}, mode, {1, false, false}, 62);

@@ -144,9 +144,9 @@ struct NarrowArgs {
   float* sum;  // as in SkipArgs
 };
 
-// Sign-partitioned contraction of one sample and one group, lanes over output pixels.
-// Output pixels [p0, p0 + count) in row-major order,
-// count <= Kernels::panel_lanes. Writes first[(p - p0) * out_stride + m].
+// Sign-partitioned contraction of one sample and one group, lanes over output pixels. Output pixels
+// [p0, p0 + count) in row-major order, count <= Kernels::panel_lanes, and output channels
+// [m0, m0 + outputs), m0 being even. Writes first[(p - p0) * out_stride + m - m0].
 struct PartitionArgs {
   const float* a;              // the sample, channels last, at the group's first channel
   const float* b;              // blend modes
@@ -169,7 +169,8 @@ struct PartitionArgs {
   const std::uint16_t* row;
   const float* weight;
   const std::int32_t* group;
-  std::int64_t outputs;
+  std::int64_t pairs;  // of all outputs
+  std::int64_t m0, outputs;
   float* first;
   float* second;
   float* sum;  // as in SkipArgs

@@ -256,7 +256,7 @@ struct PanelScratch {
 template <Mode kMode, int kVectors>
 inline void add_pairs(const PartitionArgs& args, std::int64_t k, const PanelScratch& scratch) {
   for (std::int64_t q = 0; q < scratch.pairs; ++q) {
-    const PairEntries entries{args.row, args.weight, args.group + (k * scratch.pairs + q) * 5};
+    const PairEntries entries{args.row, args.weight, args.group + (k * args.pairs + args.m0 / 2 + q) * 5};
     const std::int64_t at = 2 * q * kPanelLanes;
     float *p = scratch.plus + at, *m = scratch.minus + at;
     if constexpr (kMode == Mode::split_product) {

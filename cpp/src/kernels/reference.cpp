@@ -198,10 +198,9 @@ template <Mode kMode>
 Sums partition_sums(const PartitionArgs& args, Int p, Int m) {
   const Int rows = args.kernel_height * args.kernel_width * args.channels;
   const Int blocks = (rows + panel_rows(kMode) - 1) / panel_rows(kMode);
-  const Int pairs = (args.outputs + 1) / 2;
   Sums sums;
   for (Int block = 0; block < blocks; ++block) {
-    const std::int32_t* bounds = args.group + (block * pairs + m / 2) * 5;
+    const std::int32_t* bounds = args.group + (block * args.pairs + m / 2) * 5;
     for (Int i = bounds[0]; i < bounds[4]; ++i) {
       const Int r = block * panel_rows(kMode) + args.row[i];
       const float a = row_value(args, args.a, r, p);
@@ -216,7 +215,7 @@ template <Mode kMode>
 void partition(const PartitionArgs& args) noexcept {
   for (Int p = 0; p < args.count; ++p)
     for (Int m = 0; m < args.outputs; ++m) {
-      const Sums sums = partition_sums<kMode>(args, args.p0 + p, m);
+      const Sums sums = partition_sums<kMode>(args, args.p0 + p, args.m0 + m);
       args.first[p * args.out_stride + m] = static_cast<float>(sums.first);
       if (has_second(kMode)) args.second[p * args.out_stride + m] = static_cast<float>(sums.second);
       if (args.sum)
