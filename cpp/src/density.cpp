@@ -46,6 +46,7 @@ class Densities {
   Densities(const Model& model, Lowered& lowered)
       : model_(model),
         steps_(lowered.steps),
+        one_channel_(steps_.size()),
         extents_(steps_.size(), {1, 1}),
         inside_(steps_.size()) {}
 
@@ -179,21 +180,26 @@ class Densities {
   }
 
   // Relevance is zero where a ReLU was, and reaches one value of every pooling window. It starts at
-  // few targets and spreads with the windows: a pixel of a map is explained by its field of view.
+  // one target and spreads with the windows: a pixel of a map is explained by its field of view. It
+  // stays in the target's channel (in front of a class's mean over pixels) up to a layer that mixes
+  // channels.
   void backward(std::size_t i) {
     Step& step = steps_[i];
     double arriving = 0;
+    bool one_channel = true;
     Extent& extent = extents_[i];
     for (std::size_t r = i + 1; r < steps_.size(); ++r)
       for (int from : steps_[r].inputs) {
         if (from != static_cast<int>(i)) continue;
         const double values = static_cast<double>(steps_[r].size) * inside_[r];
         arriving += steps_[r].kind == StepKind::max_pool ? values : kAll;
+        one_channel = one_channel && one_channel_[r] && keeps_channels(steps_[r]);
         const Extent seen = seen_through(steps_[r], extents_[r]);
         extent = {std::max(extent[0], seen[0]), std::max(extent[1], seen[1])};
       }
     const Extent whole = extent_of(shape_of(step));
-    double reached = 1;
+    one_channel_[i] = one_channel;
+    double reached = one_channel ? 1 / static_cast<double>(step.channels) : 1;
     for (std::size_t axis = 0; axis < 2; ++axis) {
       extent[axis] = std::clamp<std::int64_t>(extent[axis], 1, whole[axis]);
       reached *= static_cast<double>(extent[axis]) / static_cast<double>(whole[axis]);
@@ -202,6 +208,11 @@ class Densities {
     const bool starts = arriving == 0;  // the explained value, of which one target counts
     inside_[i] = starts ? step.density : std::min(step.density, arriving / size);
     step.relevance_density = starts ? 1 / size : reached * inside_[i];
+  }
+
+  static bool keeps_channels(const Step& reader) {
+    return reader.kind == StepKind::average_pool || reader.kind == StepKind::max_pool ||
+           reader.kind == StepKind::activation || reader.kind == StepKind::scale_shift;
   }
 
   // Rows and columns of a value that count for so many of its reader's.
@@ -226,8 +237,9 @@ class Densities {
   const Model& model_;
   std::vector<Step>& steps_;
   std::vector<Moments> moments_;
-  std::vector<Extent> extents_;  // of the relevance ...
-  std::vector<double> inside_;   // ... and its density inside of it
+  std::vector<bool> one_channel_;  // of the relevance ...
+  std::vector<Extent> extents_;
+  std::vector<double> inside_;  // ... and its density inside of it
 };
 
 }  // namespace

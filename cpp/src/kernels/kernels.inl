@@ -12,6 +12,11 @@
 namespace relprop::RELPROP_ISA {
 namespace {
 
+template <class T>
+inline T least(T a, T b) {
+  return b < a ? b : a;
+}
+
 // Read in place of pixels that are not there.
 constexpr float kZeros[kMostPanelRows] = {};
 
