@@ -40,6 +40,33 @@ SkipTiling skip_tiling(const Contraction& c, const ListShape& lists, std::int64_
   return t;
 }
 
+constexpr std::int64_t kSumChannels = 4 * kListBlock;
+
+// The product over all source channels into the three sums at `mine`. Long sums are made of shorter
+// ones, which takes 1 % more time and makes VGG-16's heatmaps 0.8 to 0.9 times as inexact.
+void sum_channels(const Kernels& kernels, void (*kernel)(const SkipArgs&) noexcept, SkipArgs args,
+                  float* mine) {
+  const std::int64_t values = (args.y1 - args.y0) * (args.x1 - args.x0) * args.out_stride;
+  const int arrays = args.sum ? 3 : args.second ? 2 : 1;
+  const auto shift = [](float* p, std::int64_t n) { return p ? p + n : nullptr; };
+  // Weights that are kept whole are read once, and as one stream.
+  const std::int64_t step = args.whole ? args.channels : kSumChannels;
+  for (std::int64_t k = 0; k < args.channels; k += step) {
+    SkipArgs part = args;
+    part.k0 = k;
+    part.k1 = std::min(k + step, args.channels);
+    float* to = k == 0 ? mine : mine + 3 * kTileFloats;
+    part.first = shift(args.first, to - mine);
+    part.second = shift(args.second, to - mine);
+    part.sum = shift(args.sum, to - mine);
+    kernel(part);
+    for (int i = 0; i < arrays && k > 0; ++i) {
+      float* total = mine + i * kTileFloats;
+      kernels.add({total, to + i * kTileFloats, total, values});
+    }
+  }
+}
+
 void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
               std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
               const FinishTile& finish) {
@@ -71,7 +98,7 @@ void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSou
     args.first = mine - args.m0;
     args.second = has_second(c.mode) ? mine + kTileFloats - args.m0 : nullptr;
     args.sum = has_sum(c.mode) ? mine + 2 * kTileFloats - args.m0 : nullptr;
-    kernel(args);
+    sum_channels(kernels, kernel, args, mine);
 
     ResultTile tile;
     tile.width = args.m1 - args.m0;
@@ -298,7 +325,7 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
   args.row_entries = shape.entries;
   args.row_begins = shape.begins;
   args.points = shape.width;
-  args.channels = s.channels;
+  args.channels = args.k1 = s.channels;
   args.source_width = shape.pixels;
   args.kernel_height = s.kernel_height;
   args.kernel_width = s.kernel_width;
@@ -317,7 +344,7 @@ SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffe
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   switch (c.path) {
-    case Path::skip: return 3 * kTileFloats;
+    case Path::skip: return (c.shape.channels > kSumChannels ? 6 : 3) * kTileFloats;
     case Path::dense: return kTileFloats;
     case Path::partition: {
       const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);

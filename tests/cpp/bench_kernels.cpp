@@ -84,7 +84,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
   args.index = index.data();
   args.begin = begin.data();
   args.row_entries = entries;
-  args.channels = s.channels;
+  args.channels = args.k1 = s.channels;
   args.source_width = s.width;
   args.kernel_height = args.kernel_width = s.kernel;
   args.y = c.y.view();

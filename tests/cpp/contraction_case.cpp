@@ -276,7 +276,7 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole, bool 
   args.sliding = sliding.valid;
   args.pairs = pairs;
   args.sliding_offset = sliding.offset;
-  args.channels = s.channels;
+  args.channels = args.k1 = s.channels;
   args.source_width = s.width;
   args.kernel_height = args.kernel_width = s.kernel;
   args.y = s.pointwise ? no_taps() : c.y.view();
@@ -397,7 +397,7 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   Sums sums = empty_sums(c);
   SkipArgs args{};
   args.lanes = packed.lanes;
-  args.channels = s.channels;
+  args.channels = args.k1 = s.channels;
   args.source_width = args.x1 = s.width;
   args.kernel_height = args.kernel_width = 1;
   args.y1 = s.height;

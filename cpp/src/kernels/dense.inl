@@ -47,11 +47,16 @@ struct DenseBlock {
   const DenseArgs& args;
   std::int64_t m0;
 
+  using Sums = Vec[kDensePixels][kVectors];
+
   // Rows [r0, r1) of the weights for the pixels from `first`.
   void add_group(std::int64_t first, std::int64_t r0, std::int64_t r1) const {
     const DenseGroup group(args, first);
     const float* w = args.weight + m0 * args.rows + r0 * kRow;
-    float* to = args.out + first * args.out_stride + m0;
+    Sums panel;  // in memory: the registers are full
+    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { panel[i][q] = Vec::broadcast(0); });
+    });
     for (std::int64_t r = r0; r < r1;) {
       const std::int64_t c0 = r % args.channels;
       const std::int64_t of_tap = least(args.channels - c0, r1 - r);
@@ -59,17 +64,20 @@ struct DenseBlock {
       for (std::int64_t i = 0; i < kDensePixels; ++i)
         from[i] = group.source(args, i, r / args.channels, c0);
       for (std::int64_t c = 0; c < of_tap; c += kDenseChain)
-        add_rows(from, w, c, least(c + kDenseChain, of_tap), r + c == 0, args.count - first, to);
+        add_rows(from, w, c, least(c + kDenseChain, of_tap), panel);
       w += of_tap * kRow;
       r += of_tap;
     }
+    float* to = args.out + first * args.out_stride + m0;
+    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+      if (first + i < args.count) put_vectors(r0 == 0, panel[i], to + i * args.out_stride);
+    });
   }
 
-  // Rows [c, end) of those that `from` and w begin with, for the first `pixels` of a group.
-  RELPROP_INLINE void add_rows(const float* const (&from)[kDensePixels], const float* w,
-                               std::int64_t c, std::int64_t end, bool fresh, std::int64_t pixels,
-                               float* to) const {
-    Vec sums[kDensePixels][kVectors];
+  // Rows [c, end) of those that `from` and w begin with.
+  static RELPROP_INLINE void add_rows(const float* const (&from)[kDensePixels], const float* w,
+                                      std::int64_t c, std::int64_t end, Sums& panel) {
+    Sums sums;
     unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED { sums[i][q] = Vec::broadcast(0); });
     });
@@ -84,7 +92,7 @@ struct DenseBlock {
       });
     }
     unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
-      if (i < pixels) put_vectors(fresh, sums[i], to + i * args.out_stride);
+      unrolled<kVectors>([&](auto q) RELPROP_INLINED { panel[i][q] = panel[i][q] + sums[i][q]; });
     });
   }
 

@@ -94,6 +94,7 @@ struct SkipArgs {
   std::int64_t lanes;    // outputs per block of the packed weights, at most lane_block
   std::int64_t outputs;  // output channels of the group
   std::int64_t m0, m1;   // output channels to compute: multiples of lanes, or all
+  std::int64_t k0, k1;   // source channels to sum: multiples of kListBlock, or all
   // Output pixel (y, x) of the call, relative to (y0, x0), channel m:
   //   first[((y - y0) * (x1 - x0) + (x - x0)) * out_stride + m]
   // in whole vectors: out_stride is at least m1 - m0, rounded up to the vector width.

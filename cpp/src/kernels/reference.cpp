@@ -115,7 +115,7 @@ Sums skip_sums(const SkipArgs& args, Int y, Int x, Int m) {
   Sums sums;
   const auto add_source = [&](Int t, Int row, Int column) {
     const Int of_point = args.pairs ? 2 : 1, own = reads_b(kMode) ? 2 : 1;
-    for (Int k = 0; k < args.channels; k += kListBlock) {
+    for (Int k = args.k0; k < args.k1; k += kListBlock) {
       const Int room = row * args.row_entries + args.points * k;
       const std::uint32_t* begin = args.begin + row * args.row_begins +
                                    k / kListBlock * (args.points * args.kinds + 1) +

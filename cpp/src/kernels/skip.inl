@@ -327,6 +327,8 @@ struct SkipBlock {
     }
   }
 
+  std::int64_t first_block() const { return args.k0 / kListBlock; }
+
   void clear_row(std::int64_t y) const {
     Sums none;
     clear(none);
@@ -337,7 +339,7 @@ struct SkipBlock {
   // Kernel row ky of channel blocks [k0, k1) for all output rows of the call.
   void add_kernel_row(std::int64_t ky, std::int64_t k0, std::int64_t k1) const {
     for (std::int64_t y = args.y0; y < args.y1; ++y) {
-      bool fresh = k0 == 0;
+      bool fresh = k0 == first_block();
       std::int64_t source_row = -1;
       for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i) {
         if (args.y.tap[i] < ky) fresh = false;
@@ -361,7 +363,7 @@ struct SkipBlock {
   }
 
   void run() const {
-    const std::int64_t blocks = (args.channels + kListBlock - 1) / kListBlock;
+    const std::int64_t blocks = (args.k1 + kListBlock - 1) / kListBlock;
     // Narrow kernels take several channel blocks at a time, so that the sums are not moved between
     // registers and memory for a handful of entries. Their weights have to stay in L1 together.
     const std::int64_t most = 4 / kHalves;
@@ -369,10 +371,11 @@ struct SkipBlock {
     if (args.x.begin != nullptr)
       for (std::int64_t y = args.y0; y < args.y1; ++y)
         if (args.y.begin[y] == args.y.begin[y + 1]) clear_row(y);
-    for (std::int64_t k0 = 0; k0 < blocks; k0 += step) {
+    for (std::int64_t k0 = first_block(); k0 < blocks; k0 += step) {
       const std::int64_t k1 = k0 + step < blocks ? k0 + step : blocks;
       if (args.x.begin == nullptr) {
-        for (std::int64_t y = args.y0; y < args.y1; ++y) add_row(k0 == 0, y, 0, y, k0, k1);
+        for (std::int64_t y = args.y0; y < args.y1; ++y)
+          add_row(k0 == first_block(), y, 0, y, k0, k1);
       } else {
         for (std::int64_t ky = 0; ky < args.kernel_height; ++ky) add_kernel_row(ky, k0, k1);
       }
