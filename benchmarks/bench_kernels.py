@@ -1,4 +1,4 @@
-"""The two split products on the convolutions of VGG-16, one thread, made-up data.
+"""The big products on convolutions of VGG-16 and ResNet-50, one thread, made-up data.
 
 The program checks nothing; the test of the same kernels against their definition runs first, but
 with --fast-rivals. A rate counts the operations of one dense product, whatever the kernel executes.
@@ -14,8 +14,8 @@ from benchmarks.bench import Bench
 from relprop import info
 
 LINE = re.compile(
-    r"(?P<kernel>skip|partition) +(?P<layer>\S+ \S+) +(?P<mode>.*?) +density +(?P<density>[\d.]+) +"
-    r"(?P<ms>[\d.]+) ms +(?P<gflops>[\d.]+) GFLOP/s +share +(?P<share>[\d.]+)"
+    r"(?P<kernel>skip|partition|dense) +(?P<layer>\S+ \S+) +(?P<mode>.*?) +"
+    r"density +(?P<density>[\d.]+) +(?P<ms>[\d.]+) ms +(?P<gflops>[\d.]+) GFLOP/s +share +(?P<share>[\d.]+)"
 )
 # Multiply-adds that zero-skipping executes for each that a dense product has, if no input is zero.
 PRODUCTS = {"split_product a >= 0": 2, "split_product": 2, "blend": 2, "blend_both": 4, "plain": 1}

@@ -131,7 +131,7 @@ def kernel_rows(results: Results, **wanted: Any) -> Iterable[dict[str, Any]]:
         row
         for record in results.of("kernels", "rows")
         for row in record.info["rows"]
-        if all(row[key] == value for key, value in wanted.items())
+        if row["layer"].startswith("conv") and all(row[k] == v for k, v in wanted.items())
     ]
     if not rows:
         raise NotMeasuredError(f"kernels: {wanted}")
