@@ -24,7 +24,7 @@ help:
 	@echo 'demo         explain the shipped digits, write demo/report.html'
 	@echo 'test         lint, types, test-cpp and test-python'
 	@echo 'sanitize     C++ tests under address, undefined-behaviour and thread sanitizers'
-	@echo 'bench        relprop against its rivals (25 min); ARGS="--help" lists parts and options'
+	@echo 'bench        relprop against its rivals (40 min); ARGS="--help" lists parts and options'
 	@echo 'format       bring all sources into the house format'
 	@echo 'wheel        build dist/*.whl'
 	@echo 'clean        remove everything that was built or installed here'

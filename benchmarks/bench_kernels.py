@@ -15,7 +15,8 @@ from relprop import info
 
 LINE = re.compile(
     r"(?P<kernel>skip|partition|dense) +(?P<layer>\S+ \S+) +(?P<mode>.*?) +"
-    r"density +(?P<density>[\d.]+) +(?P<ms>[\d.]+) ms +(?P<gflops>[\d.]+) GFLOP/s +share +(?P<share>[\d.]+)"
+    r"density +(?P<density>[\d.]+) +(?P<ms>[\d.]+) ms +(?P<gflops>[\d.]+) GFLOP/s +"
+    r"share +(?P<share>[\d.]+)"
 )
 # Multiply-adds that zero-skipping executes for each that a dense product has, if no input is zero.
 PRODUCTS = {"split_product a >= 0": 2, "split_product": 2, "blend": 2, "blend_both": 4, "plain": 1}

@@ -33,7 +33,7 @@ class Ascent {
     Stop stop = Stop::steps;
     double highest = 0, probability = 0;
     std::int64_t highest_step = 0;
-    std::vector<double> history;
+    std::vector<double> history = {};
   };
   // One plan with its memory.
   struct Network {

@@ -16,6 +16,12 @@ constexpr AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 SkipArgs skip_args(const Contraction& c, const ListShape& shape, const ListBuffers& lists,
                    std::int64_t image, std::int64_t group);
 
+// Path::skip.
+std::int64_t skip_scratch(const Contraction& c);
+void run_skip(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+              std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+              const FinishTile& finish);
+
 // Path::fold: what make_contraction, contraction_scratch and run_contraction do for it.
 void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels);
 std::int64_t fold_scratch(const Contraction& c, const Kernels& kernels);

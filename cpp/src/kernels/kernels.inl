@@ -37,6 +37,7 @@ RELPROP_INLINE void unrolled(const F& f) {
 // clang-format off: in the order in which they need each other
 #include "transpose.inl"
 #include "list.inl"
+#include "sums.inl"
 #include "skip.inl"
 #include "partition.inl"
 #include "dense.inl"
