@@ -241,6 +241,8 @@ def test_keyboard_interrupt() -> None:
         started.wait()
         os.kill(os.getpid(), signal.SIGINT)
 
+    # Shells start background jobs with the signal ignored, and Python leaves it at that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = threading.Thread(target=press)
     thread.start()
     try:
@@ -249,6 +251,7 @@ def test_keyboard_interrupt() -> None:
     finally:
         started.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
     assert maximize(0, steps=2).prototypes.shape[0] == 1
 
 
