@@ -118,6 +118,20 @@ void test_relevance() {
   CHECK(step_of(map, model, "conv1").relevance_density == 36.0 / 1024 * 0.25);
 }
 
+// In front of a mean over pixels a class has one channel, and its relevance no other.
+void test_class_has_its_channel() {
+  check::context = "one channel";
+  Model model({3, 8, 8});
+  int x = model.add("conv1", {0}, conv(3, 8, window(3, 1, 1), 9, 0));
+  x = model.add("conv2", {x}, conv(8, 10, window(1, 1, 0), 10, 0));
+  x = model.add("mean", {x}, AdaptiveAveragePool{});
+  const int y = model.add("flat", {x}, Reshape{{10}});
+  model.add_output("y", y);
+  const Lowered lowered = lower(model, y);
+  CHECK(step_of(lowered, model, "conv2").relevance_density == 0.1);
+  CHECK(step_of(lowered, model, "conv1").relevance_density == 1);
+}
+
 }  // namespace
 
 int main() {
@@ -125,5 +139,6 @@ int main() {
   test_bias_decides();
   test_what_is_not_known();
   test_relevance();
+  test_class_has_its_channel();
   return check::finish("density");
 }

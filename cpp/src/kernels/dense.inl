@@ -8,8 +8,8 @@
 // than the sign-partitioned product (ResNet-50 with it 1.0 to 1.1, SqueezeNet 1.05 to 1.1 of the
 // time).
 //
-// An output's sum starts from zero every few rows and is added to what earlier rows gave, so that
-// no chain of roundings is long. It does not depend on how a call cuts pixels or outputs.
+// An output's sum starts from zero every few rows; those of a panel are added up, then the panels,
+// so that no chain of roundings is long. It does not depend on how a call cuts pixels or outputs.
 
 constexpr int kDensePixels = 6;
 // Rows of a chain: 32 make SqueezeNet's epsilon heatmaps 1.25 times less exact.
@@ -100,7 +100,7 @@ struct DenseBlock {
     constexpr std::int64_t kStep = panel_rows(Mode::plain);
     for (std::int64_t r0 = 0; r0 < args.rows; r0 += kStep)
       for (std::int64_t first = 0; first < args.count; first += kDensePixels)
-        add_group(first, r0, r0 + kStep < args.rows ? r0 + kStep : args.rows);
+        add_group(first, r0, least(r0 + kStep, args.rows));
   }
 };
 

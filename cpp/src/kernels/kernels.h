@@ -353,7 +353,7 @@ struct Kernels {
   int panel_lanes;  // output pixels of one sign-partitioned call; a multiple of vector_width
   // By Mode: the share of non-zero sources below which the zero-skipping product is the faster one,
   // on VGG-16's layers. It makes a product of what it does not skip, two where there are two sums;
-  // the sign-partitioned product makes one of everything.
+  // the others (dense for plain sums, sign-partitioned for the rest) make one of everything.
   const float* skip_below;
   bool lists_pairs;  // skip takes SkipArgs::pairs
   bool compresses;   // lists are made by a compressing move, not entry by entry

@@ -10,8 +10,9 @@
 // weight is read once, in dense layers, memory is what counts and weights are stored whole
 // (SkipArgs::whole).
 //
-// An output's terms are added in the order (channel block, kernel row, kernel column, entry). It
-// does not depend on how a call cuts rows, columns or outputs.
+// An output's terms are added in the order (channel block, kernel row, kernel column, entry), in
+// pairs with the entries of two columns merged. It does not depend on how a call cuts rows, columns
+// or outputs.
 
 // The lists of one source row and one block of channels.
 struct RowLists {
