@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "pack.h"
+#include "planes.h"
 #include "taps.h"
 
 namespace relprop {
@@ -14,6 +15,7 @@ enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
   dense,      // plain, dense sources: lanes over output channels, several pixels at once
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
+  planar,     // few outputs of a window: the same, with a plane for each channel
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel
@@ -60,6 +62,8 @@ struct Contraction {
   std::vector<std::int32_t> fold_shift;
   std::int64_t fold_margin = 0;
   PartitionWeights partition;
+  PlanarWeights planar;
+  Planes planes;
   DenseWeights dense;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;

@@ -36,7 +36,7 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
     const std::int64_t block = item % blocks, image = item / blocks / (tiles * s.groups);
     const std::int64_t group = item / blocks / tiles % s.groups;
     const std::int64_t tile_index = item / blocks % tiles;
-    const PartitionWeights::Group& weights = c.partition.groups[static_cast<std::size_t>(group)];
+    const auto& weights = c.partition[static_cast<std::size_t>(group)];
     const std::int64_t offset =
         image * s.source_pixels() * s.source_channels() + group * s.channels;
     float* mine = scratch + thread * scratch_stride;
@@ -207,6 +207,7 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
       const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);
       return partition_scratch(outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * outputs;
     }
+    case Path::planar: return planar_floats(c, kernels);
     case Path::fold: return fold_scratch(c, kernels);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:
@@ -234,6 +235,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
       return run_dense(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::partition:
       return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::planar:
+      return run_planar(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::narrow:
       return run_narrow(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::depthwise:

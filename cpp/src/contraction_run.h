@@ -9,7 +9,6 @@ namespace relprop {
 // Floats of one accumulator array of a tile: three of them and a block of weights fit into L2.
 inline constexpr std::int64_t kTileFloats = 16384;
 
-constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 constexpr AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 
 // The lists and weights of a group of an image.
@@ -28,5 +27,12 @@ std::int64_t fold_scratch(const Contraction& c, const Kernels& kernels);
 void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
               std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
               const FinishTile& finish);
+
+// Path::planar. rows is 0 where it is not possible.
+Planes planes_of(const ContractionShape& s, Mode mode, const Kernels& kernels);
+std::int64_t planar_floats(const Contraction& c, const Kernels& kernels);
+void run_planar(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                const FinishTile& finish);
 
 }  // namespace relprop

@@ -14,6 +14,13 @@ namespace {
 // Weights that a core's own cache holds are read again and again for nothing.
 constexpr std::int64_t kCachedWeights = 1 << 20;  // bytes
 
+constexpr std::int64_t kLeastWorkspace = std::int64_t{256} << 20;  // bytes
+
+std::int64_t workspace_limit(const Plan::Impl& plan) {
+  if (plan.options.workspace_bytes > 0) return plan.options.workspace_bytes;
+  return std::max(kLeastWorkspace, plan.weight_bytes);
+}
+
 // `samples` go through the plan together. One group at a time, all threads working on it, or
 // `at_once` groups, each on one thread: no barriers between layers (ten LeNet-5 prototypes on two
 // threads: 0.8 to 0.9 of the time; large networks: no difference), and a batch needs the memory of
@@ -28,11 +35,12 @@ struct Grouping {
 // fewer values than there are weights (large dense layers), threads share the stream of weights.
 Grouping grouping(const Plan::Impl& plan, std::int64_t n, int threads) {
   const std::int64_t sample = std::max<std::int64_t>(plan.bytes_per_sample, 1);
-  const std::int64_t fit = std::max<std::int64_t>(plan.options.workspace_bytes / sample, 1);
+  const std::int64_t fit = std::max<std::int64_t>(workspace_limit(plan) / sample, 1);
   const std::int64_t balanced = std::max<std::int64_t>(plan.weight_bytes / sample, 1);
-  const bool streams = plan.weight_bytes > kCachedWeights && balanced >= n;
-  if (threads == 1) return {std::min({n, fit, streams ? n : balanced}), 1};
-  if (streams || n < threads || fit < threads) return {std::min(n, fit), 1};
+  const bool streams = plan.weight_bytes > kCachedWeights && balanced >= std::min(n, fit);
+  const std::int64_t even = ceil_div(n, ceil_div(n, fit));  // 8 = 4 + 4, not 5 + 3
+  if (threads == 1) return {streams ? even : std::min({n, fit, balanced}), 1};
+  if (streams || n < threads || fit < threads) return {even, 1};
   return {std::min({n / threads, fit / threads, balanced}), threads};
 }
 

@@ -31,20 +31,21 @@ int sign_group(float w0, float w1) {
   return w1 >= 0 ? 3 : 2;
 }
 
-struct Entry {
-  std::uint16_t row;
-  float w0, w1;
-};
-
-// The rows of one panel block for one pair of outputs, sorted into the four groups.
+// Rows [r0, r1) for one pair of outputs, sorted into the four groups. Row r is stored as
+// row_of(channel, tap, r).
+template <class Row, class RowOf>
 void append_pair(const WeightView& w, std::int64_t g, std::int64_t m, std::int64_t r0,
-                 std::int64_t r1, PartitionWeights::Group& packed) {
+                 std::int64_t r1, PairWeights<Row>& packed, RowOf row_of) {
+  struct Entry {
+    Row row;
+    float w0, w1;
+  };
   std::vector<Entry> groups[4];
   for (std::int64_t r = r0; r < r1; ++r) {
     const std::int64_t tap = r / w.channels, k = r % w.channels;
     const float w0 = w.at(g, m, k, tap), w1 = m + 1 < w.outputs ? w.at(g, m + 1, k, tap) : 0;
     if (w0 != 0 || w1 != 0)
-      groups[sign_group(w0, w1)].push_back({static_cast<std::uint16_t>(r - r0), w0, w1});
+      groups[sign_group(w0, w1)].push_back({static_cast<Row>(row_of(k, tap, r)), w0, w1});
   }
   for (const auto& entries : groups) {
     packed.group.push_back(static_cast<std::int32_t>(packed.row.size()));
@@ -134,13 +135,25 @@ AlignedFloats pack_narrow(const WeightView& w) {
 
 PartitionWeights pack_partition(const WeightView& w, Mode mode) {
   const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode);
-  PartitionWeights packed;
-  packed.groups.resize(static_cast<std::size_t>(w.groups));
+  PartitionWeights packed(static_cast<std::size_t>(w.groups));
   for (std::int64_t g = 0; g < w.groups; ++g)
     for (std::int64_t r0 = 0; r0 < rows; r0 += step)
       for (std::int64_t m = 0; m < w.outputs; m += 2)
-        append_pair(w, g, m, r0, std::min(r0 + step, rows),
-                    packed.groups[static_cast<std::size_t>(g)]);
+        append_pair(w, g, m, r0, std::min(r0 + step, rows), packed[static_cast<std::size_t>(g)],
+                    [r0](std::int64_t, std::int64_t, std::int64_t r) { return r - r0; });
+  return packed;
+}
+
+PlanarWeights pack_planar(const WeightView& w, const Planes& planes) {
+  const auto columns = static_cast<std::int64_t>(planes.column_shift.size());
+  PlanarWeights packed(static_cast<std::size_t>(w.groups));
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t m = 0; m < w.outputs; m += 2)
+      append_pair(w, g, m, 0, w.channels * w.taps, packed[static_cast<std::size_t>(g)],
+                  [&](std::int64_t k, std::int64_t tap, std::int64_t) {
+                    return (k * columns + tap % columns) * planes.floats() +
+                           planes.row_offset[static_cast<std::size_t>(tap / columns)];
+                  });
   return packed;
 }
 

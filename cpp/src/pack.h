@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "planes.h"
 #include "taps.h"
 
 // Weight layouts of the two contractions. A contraction's weights are given as a function of
@@ -61,16 +62,24 @@ SkipWeights pack_fold(const WeightView& w, Mode mode, const Kernels& kernels);
 // Narrow: (groups, taps, outputs, channels).
 AlignedFloats pack_narrow(const WeightView& w);
 
-// Sign-partitioned: see PartitionArgs. Offsets in group are absolute per group of the convolution.
-struct PartitionWeights {
-  struct Group {
-    std::vector<std::uint16_t> row;
-    std::vector<float> weight;
-    std::vector<std::int32_t> group;
-  };
-  std::vector<Group> groups;
+// Sign-partitioned, of one group of the convolution: see PartitionArgs.
+template <class Row>
+struct PairWeights {
+  std::vector<Row> row;
+  std::vector<float> weight;
+  std::vector<std::int32_t> group;
+
+  std::int64_t bytes() const {
+    return static_cast<std::int64_t>(row.size() * sizeof(Row) + weight.size() * 4 +
+                                     group.size() * 4);
+  }
 };
+using PartitionWeights = std::vector<PairWeights<std::uint16_t>>;
 PartitionWeights pack_partition(const WeightView& w, Mode mode);
+
+// The same with rows that are offsets into planes: see PlanarArgs.
+using PlanarWeights = std::vector<PairWeights<std::int32_t>>;
+PlanarWeights pack_planar(const WeightView& w, const Planes& planes);
 
 // Dense: [group][output block][row][lane], rows being (tap, channel) pairs, tap by tap. Output
 // blocks are dense_lanes wide, the last one as for the zero-skipping product.

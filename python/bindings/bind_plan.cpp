@@ -59,9 +59,7 @@ PlanOptions make_options(int output, const std::string& isa, bool forward_only,
     throw py::value_error("workspace_bytes = " + std::to_string(workspace_bytes) +
                           "; accepted: 0 (the default) or more");
   }
-  PlanOptions options{output, isa.empty() ? default_isa() : parse_isa(isa), forward_only};
-  if (workspace_bytes > 0) options.workspace_bytes = workspace_bytes;
-  return options;
+  return {output, isa.empty() ? default_isa() : parse_isa(isa), forward_only, workspace_bytes};
 }
 
 FloatArray forward(PyPlan& self, const py::object& x, int n_threads) {

@@ -18,6 +18,8 @@ import numpy.typing as npt
 Array = Any
 FloatArray = npt.NDArray[np.float32]
 
+_FLOAT32 = np.dtype(np.float32)
+
 ACCEPTED = "a float32 NumPy array or CPU torch tensor"
 
 
@@ -53,7 +55,9 @@ def floats(x: object, what: str, *, cast: bool = False) -> Floats:
         plain = isinstance(x, list | tuple)
         hint = f"; convert it: np.asarray({what}, np.float32)" if plain else ""
         raise TypeError(f"{what} is of type {type(x).__name__}; accepted: {ACCEPTED}{hint}")
-    values = np.require(_float32(array, what, cast), requirements=["C", "A"])
+    values = _float32(array, what, cast)
+    if not (values.flags.c_contiguous and values.flags.aligned):
+        values = np.require(values, requirements=["C", "A"])
     if not np.isfinite(values).all():
         raise ValueError(f"{what} has NaN or infinite values; accepted: finite values")
     return Floats(values, restore)
@@ -92,6 +96,8 @@ def tensor_values(x: Any, what: str) -> npt.NDArray[Any]:
 
 
 def _float32(array: npt.NDArray[Any], what: str, cast: bool) -> npt.NDArray[np.float32]:
+    if array.dtype == _FLOAT32:
+        return array
     if array.dtype.newbyteorder("=") == np.float32:
         return array.astype(np.float32, copy=False)  # another byte order is copied
     if array.dtype.kind != "f":

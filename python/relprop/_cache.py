@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Key:
-    """A key that is hashed once: hashing a composite takes as long as a small layer."""
+class Once:
+    """Parts of a key that are hashed once: hashing a composite takes as long as a small layer."""
 
     __slots__ = ("_hash", "_parts")
 
@@ -23,7 +23,7 @@ class _Key:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and self._parts == other._parts
+        return self is other or (isinstance(other, Once) and self._parts == other._parts)
 
 
 class Cache(Generic[T]):
@@ -32,15 +32,15 @@ class Cache(Generic[T]):
     def __init__(self, size: int) -> None:
         self._size = size
         self._lock = threading.Lock()
-        self._values: OrderedDict[_Key, T] = OrderedDict()
-        self._making: dict[_Key, threading.Lock] = {}
+        self._values: OrderedDict[Once, T] = OrderedDict()
+        self._making: dict[Once, threading.Lock] = {}
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, parts: Hashable, make: Callable[[], T]) -> T:
         """The value of this key; make() is called if it is not there, by one thread at a time."""
-        key = _Key(parts)
+        key = Once(parts)
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

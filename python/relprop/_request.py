@@ -94,14 +94,18 @@ def request(network: Network, x: FloatArray, target: object, start: object, call
     Raises:
         TypeError, ValueError: as `LRP.attribute` says.
     """
-    names = ("exclude_parallel", "square", "times_input")
-    options = {name: bool(getattr(call, name)) for name in names}
+    options = {
+        "exclude_parallel": bool(call.exclude_parallel),
+        "square": bool(call.square),
+        "times_input": bool(call.times_input),
+        "n_threads": checked_threads(call.n_threads),
+    }
     return Request(
         x,
         seed(network, len(x), target, start, call),
         masks(network, len(x), call.mask),
         layers(network, call.return_layers),
-        {**options, "n_threads": checked_threads(call.n_threads)},
+        options,
     )
 
 

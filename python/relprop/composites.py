@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, Literal, overload
 
 from relprop import _core
+from relprop._cache import Once
 from relprop.rules import (
     AlphaBeta,
     Bias,
@@ -102,11 +104,14 @@ class Composite:
         if self.gate not in ("constant", "split"):
             raise ValueError(f"Composite: gate is {self.gate!r}; accepted: 'constant' and 'split'")
 
+    @cached_property
+    def _unnamed(self) -> Once:
+        return Once(tuple(getattr(self, f.name) for f in fields(self) if f.name != "names"))
+
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for equal composites, and never changing."""
-        named = tuple(sorted(self.names.items(), key=lambda item: item[0]))
-        return (*(getattr(self, f.name) for f in fields(self) if f.name != "names"), named)
+        return (self._unnamed, *sorted(self.names.items(), key=lambda item: item[0]))
 
 
 @dataclass(frozen=True)

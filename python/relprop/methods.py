@@ -24,6 +24,7 @@ Target = Any
 Start = Any
 
 _STARTS = ("output", "one")
+_NOTHING = np.empty(0, np.float32)
 
 
 class _Method:
@@ -70,12 +71,13 @@ class _Method:
         progress: bool = False,
     ) -> Any:
         plan = self.model.plan(network, self._how)
-        parts: Iterable[Request] = [asked]
         if progress:
             slices = max(-(-len(asked.x) // SLICE), 1)
             parts = bar(asked.parts(SLICE), total=slices, unit="slice")
-        results = [_run(plan, part, return_output) for part in parts]
-        relevance, output, *inner = (_joined(values) for values in zip(*results, strict=True))
+            results = [_run(plan, part, return_output) for part in parts]
+            relevance, output, *inner = (np.concatenate(v) for v in zip(*results, strict=True))
+        else:
+            relevance, output, *inner = _run(plan, asked, return_output)
 
         def result(values: FloatArray) -> Array:
             return given.restore(values if asked.seed.several else values[:, 0])
@@ -91,11 +93,7 @@ class _Method:
 
 def _run(plan: _core.Plan, request: Request, want_output: bool) -> list[FloatArray]:
     relevance, output, layers, _ = request.run(plan, want_output=want_output)
-    return [relevance, np.empty(0, np.float32) if output is None else output, *layers]
-
-
-def _joined(values: tuple[FloatArray, ...]) -> FloatArray:
-    return values[0] if len(values) == 1 else np.concatenate(values)
+    return [relevance, _NOTHING if output is None else output, *layers]
 
 
 class LRP(_Method):

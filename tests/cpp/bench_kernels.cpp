@@ -3,7 +3,7 @@
 // making two sums at once both raise it, so it can exceed the machine's peak. "share" relates it to
 // the peak of fused multiply-adds measured between the runs.
 //
-//   bench_kernels [isa] [skip|partition|dense] [repetitions] [first letters of the layers]
+//   bench_kernels [isa] [skip|partition|planar|dense] [repetitions] [first letters of the layers]
 
 #include <algorithm>
 #include <cstdio>
@@ -47,10 +47,11 @@ struct Layer {
   std::int64_t kernel = 3;
 };
 constexpr Layer kLayers[] = {
-    {"conv1_2 64x224", 64, 64, 224, 8},     {"conv2_2 128x112", 128, 128, 112, 8},
-    {"conv3_2 256x56", 256, 256, 56, 9},    {"conv4_2 512x28", 512, 512, 28, 18},
-    {"conv5_2 512x14", 512, 512, 14, 14},   {"1x1_a 256x56", 256, 64, 56, 9, 1},
-    {"1x1_b 1024x14", 1024, 256, 14, 14, 1}};
+    {"conv1_2 64x224", 64, 64, 224, 8},      {"conv2_2 128x112", 128, 128, 112, 8},
+    {"conv3_2 256x56", 256, 256, 56, 9},     {"conv4_2 512x28", 512, 512, 28, 18},
+    {"conv5_2 512x14", 512, 512, 14, 14},    {"1x1_a 256x56", 256, 64, 56, 9, 1},
+    {"1x1_b 1024x14", 1024, 256, 14, 14, 1}, {"few_a 16x32", 16, 16, 32, 32},
+    {"few_b 6x28", 6, 16, 28, 28, 5},        {"few_c 16x28", 16, 6, 28, 28, 5}};
 
 // Rows of one call, as the plan cuts them: the sums of a tile stay in L2.
 std::int64_t tile_rows(const SkipWeights& packed, std::int64_t width) {
@@ -148,7 +149,7 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
   AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
   std::vector<float> first(kernels.panel_lanes * s.outputs), second(first.size()),
       sum(first.size());
-  const PartitionWeights::Group& weights = packed.groups[0];
+  const auto& weights = packed[0];
   const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
   const auto column_source = tap_sources(c.x, s.kernel, s.channels);
   PartitionArgs args{};
@@ -179,6 +180,25 @@ Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, 
   };
   return {best_time(repetitions, run),
           static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
+}
+
+Result time_planar(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
+  const Geometry& s = c.shape;
+  const Planes planes = planes_of(c, kernels);
+  const PlanarWeights packed = pack_planar(c.view(), planes);
+  AlignedFloats scratch = planar_memory(c, planes, kernels);
+  AlignedFloats sums(3 * planes.rows * c.out_width * s.outputs);
+  const auto run = [&] {
+    for (std::int64_t y0 = 0; y0 < rows; y0 += planes.rows) {
+      PlanarArgs args = planar_args(c, planes, packed, 0, y0, planes.rows, scratch.data());
+      args.first = sums.data();
+      args.second = args.first + planes.rows * c.out_width * s.outputs;
+      args.sum = has_sum(c.mode) ? args.second + planes.rows * c.out_width * s.outputs : nullptr;
+      kernels.planar[static_cast<int>(c.mode)](args);
+    }
+  };
+  return {best_time(repetitions, run),
+          static_cast<double>(rows * c.out_width * s.outputs * s.channels * c.taps())};
 }
 
 Result time_dense(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
@@ -244,8 +264,9 @@ int main(int argc, char** argv) {
   std::printf("%s, peak of fused multiply-adds %.1f GFLOP/s\n", kernels.name, fma_peak(isa));
   for (const Layer& layer : kLayers)
     for (const Work& work : kWorks) {
+      const bool few = layer.outputs <= 16;
       const bool main_mode = work.nonnegative || work.mode == Mode::blend;
-      if (!main_mode && layer.kernel == 3 && layer.channels != 256) continue;
+      if (!main_mode && layer.kernel == 3 && layer.channels != 256 && !few) continue;
       if (std::strncmp(layer.name, layers, std::strlen(layers)) != 0) continue;
       const std::int64_t height = std::min(layer.rows + layer.kernel - 1, layer.size);
       const Geometry g{1, layer.channels,  layer.outputs, height, layer.size, layer.kernel, 1,
@@ -264,6 +285,9 @@ int main(int argc, char** argv) {
         if (all || std::strcmp(only, "partition") == 0)
           report("partition", c, layer.name, work.name,
                  time_partition(c, kernels, rows, repetitions), peak);
+        if (planes_of(c, kernels).rows > 0 && few && (all || std::strcmp(only, "planar") == 0))
+          report("planar", c, layer.name, work.name, time_planar(c, kernels, rows, repetitions),
+                 peak);
         if (work.mode == Mode::plain && (all || std::strcmp(only, "dense") == 0))
           report("dense", c, layer.name, work.name, time_dense(c, kernels, rows, repetitions),
                  peak);

@@ -307,7 +307,7 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step, std:
   const std::int64_t block = outputs ? outputs : s.outputs;
   Sums sums = empty_sums(c);
   for (std::int64_t g = 0; g < s.groups; ++g) {
-    const PartitionWeights::Group& weights = packed.groups[static_cast<std::size_t>(g)];
+    const auto& weights = packed[static_cast<std::size_t>(g)];
     for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += n)
       for (std::int64_t m0 = 0; m0 < s.outputs; m0 += block) {
         PartitionArgs args{};
@@ -342,6 +342,69 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step, std:
                     (p0 + i) * c.results() + g * s.outputs + m0);
       }
   }
+  return sums;
+}
+
+Planes planes_of(const Case& c, const Kernels& kernels, std::int64_t most_rows) {
+  const Geometry& s = c.shape;
+  return make_planes({c.y, s.kernel, s.height}, {c.x, s.kernel, s.width}, 2 * s.channels, most_rows,
+                     kernels.vector_width);
+}
+
+AlignedFloats planar_memory(const Case& c, const Planes& planes, const Kernels& kernels) {
+  const Geometry& s = c.shape;
+  return AlignedFloats(planar_scratch(s.channels, s.kernel, planes.reach, planes.width,
+                                      planes.floats(), s.outputs, kernels.panel_lanes));
+}
+
+PlanarArgs planar_args(const Case& c, const Planes& planes, const PlanarWeights& weights,
+                       std::int64_t g, std::int64_t y0, std::int64_t rows, float* scratch) {
+  const Geometry& s = c.shape;
+  const auto& mine = weights[static_cast<std::size_t>(g)];
+  PlanarArgs args{};
+  args.a = c.a.data() + g * s.channels;
+  args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
+  args.source_stride = c.sources();
+  args.channels = s.channels;
+  args.nonnegative = c.fill.nonnegative;
+  args.source_height = s.height;
+  args.source_width = s.width;
+  args.row0 = y0 + planes.row;
+  args.column_shift = planes.column_shift.data();
+  args.kernel_width = s.kernel;
+  args.rows = std::min(rows, c.out_height - y0);
+  args.plane_rows = planes.height - planes.rows + args.rows;
+  args.plane_width = planes.width;
+  args.plane_floats = planes.floats();
+  args.out_width = c.out_width;
+  args.offset = mine.row.data();
+  args.weight = mine.weight.data();
+  args.group = mine.group.data();
+  args.outputs = args.out_stride = s.outputs;
+  args.scratch = scratch;
+  return args;
+}
+
+Sums by_planar(const Case& c, const Kernels& kernels, std::int64_t rows) {
+  const Geometry& s = c.shape;
+  const Planes planes = planes_of(c, kernels);
+  const PlanarWeights packed = pack_planar(c.view(), planes);
+  const std::int64_t step = rows ? rows : planes.rows;
+  AlignedFloats scratch = planar_memory(c, planes, kernels);
+  Sums sums = empty_sums(c);
+  for (std::int64_t g = 0; g < s.groups; ++g)
+    for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
+      PlanarArgs args = planar_args(c, planes, packed, g, y0, step, scratch.data());
+      Results results(args.rows * args.out_width * s.outputs);
+      args.first = results.first.get();
+      args.second = has_second(c.mode) ? results.second.get() : nullptr;
+      args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
+      kernels.planar[static_cast<int>(c.mode)](args);
+      const Sums tile = results.take();
+      for (std::int64_t i = 0; i < args.rows * args.out_width; ++i)
+        copy_sums(c.mode, tile, i * s.outputs, s.outputs, sums,
+                  (y0 * c.out_width + i) * c.results() + g * s.outputs);
+    }
   return sums;
 }
 

@@ -21,6 +21,7 @@ Sums run_skip_pairs(const Case& c, const Kernels& kernels) {
   return by_skip(c, kernels, {}, false, true);
 }
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
+Sums run_planar(const Case& c, const Kernels& kernels) { return by_planar(c, kernels); }
 Sums run_dense(const Case& c, const Kernels& kernels) { return by_dense(c, kernels); }
 Sums run_fold(const Case& c, const Kernels& kernels) { return by_fold(c, kernels); }
 Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
@@ -52,6 +53,7 @@ void check_case(const Case& c) {
     check_run(c, wanted, kernels, "narrow", run_narrow);
     if (!has_sum(c.mode) && !c.shape.pointwise) check_run(c, wanted, kernels, "fold", run_fold);
     check_run(c, wanted, kernels, "partition", run_partition);
+    if (planes_of(c, kernels).rows > 0) check_run(c, wanted, kernels, "planar", run_planar);
     if (c.mode == Mode::plain) check_run(c, wanted, kernels, "dense", run_dense);
   }
 }
@@ -144,6 +146,9 @@ void test_tiling(const Kernels& kernels) {
           for (std::int64_t pixels : {1, 4, 7, 12})
             CHECK(same(by_dense(c, kernels, pixels, kernels.dense_lanes), tiles));
         }
+        if (planes_of(c, kernels).rows > 0)
+          for (std::int64_t rows : {1, 2})
+            CHECK(same(by_planar(c, kernels, rows), by_planar(c, kernels)));
         const Sums panels = by_partition(c, kernels);
         for (std::int64_t step : {1, 3, 16})
           if (step <= kernels.panel_lanes) CHECK(same(by_partition(c, kernels, step), panels));
@@ -191,6 +196,7 @@ void test_nan(const Kernels& kernels) {
         check_sums(by_skip(c, kernels, {}, false, true));
         check_sums(by_narrow(c, kernels));
         check_sums(by_partition(c, kernels));
+        check_sums(by_planar(c, kernels));
         if (mode == Mode::plain) check_sums(by_dense(c, kernels));
       }
 }

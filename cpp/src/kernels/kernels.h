@@ -12,6 +12,11 @@
 
 namespace relprop {
 
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+  return ceil_div(n, multiple) * multiple;
+}
+
 // Taps of every output coordinate along one axis: those of coordinate o are
 // tap[begin[o] .. begin[o + 1]), reading source coordinate source[...].
 struct AxisTaps {
@@ -183,10 +188,50 @@ struct PartitionArgs {
 // %).
 constexpr int panel_rows(Mode mode) { return reads_b(mode) ? 64 : 128; }
 inline constexpr int kMostPanelRows = 128;
+inline constexpr std::int64_t kPairArrays = 3;  // z+, z- and their sum
 // Two panels (a and b, or a+ and a-) and three accumulator rows per output, outputs rounded up
 // to 2.
 constexpr std::int64_t partition_scratch(std::int64_t outputs, std::int64_t panel_lanes) {
-  return (2 * kMostPanelRows + 3 * ((outputs + 1) / 2 * 2)) * panel_lanes;
+  return (2 * kMostPanelRows + kPairArrays * round_up(outputs, 2)) * panel_lanes;
+}
+
+// The same for a window of stride 1 and few outputs, lanes over the output pixels of rows
+// [y0, y0 + rows), all columns. Writes first[((y - y0) * out_width + x) * out_stride + m].
+//
+// Every source channel and kernel column t has a plane of plane_rows rows, which begin at source
+// row row0, and plane_width columns (a multiple of vector_width, at least out_width). Column x of
+// it is source column x + column_shift[t]; what is not in the source is zero.
+struct PlanarArgs {
+  const float *a, *b;  // as in PartitionArgs
+  std::int64_t source_stride, channels;
+  bool nonnegative;
+  std::int64_t source_height, source_width;
+  std::int64_t row0;
+  const std::int32_t* column_shift;
+  std::int64_t kernel_width;
+  std::int64_t plane_rows, plane_width;
+  std::int64_t plane_floats;  // between planes, a multiple of plane_width
+  std::int64_t rows, out_width;
+  // As row, weight and group of PartitionArgs, all rows being one block. An entry of channel c and
+  // kernel column t, output pixel (y, x), reads plane c * kernel_width + t at row (y - y0) + r:
+  // its offset is that plane's begin plus r * plane_width.
+  const std::int32_t* offset;
+  const float* weight;
+  const std::int32_t* group;
+  std::int64_t outputs;
+  float *first, *second, *sum;
+  std::int64_t out_stride;
+  float* scratch;  // planar_scratch(...) floats, 64-byte aligned
+};
+// Two sets of planes, the sums of a tile of lanes, and a row of the source between margins of
+// kernel_reach - 1 columns together.
+constexpr std::int64_t planar_scratch(std::int64_t channels, std::int64_t kernel_width,
+                                      std::int64_t kernel_reach, std::int64_t plane_width,
+                                      std::int64_t plane_floats, std::int64_t outputs,
+                                      std::int64_t panel_lanes) {
+  return 2 * channels * kernel_width * plane_floats +
+         kPairArrays * round_up(outputs, 2) * panel_lanes +
+         channels * (plane_width + kernel_reach - 1);
 }
 
 // Plain contraction of one sample and one group, lanes over output channels; of a pointwise layer,
@@ -362,6 +407,7 @@ struct Kernels {
   void (*fold)(const FoldArgs&) noexcept;
   void (*narrow[kModes])(const NarrowArgs&) noexcept;
   void (*partition[kModes])(const PartitionArgs&) noexcept;
+  void (*planar[kModes])(const PlanarArgs&) noexcept;
   void (*dense)(const DenseArgs&) noexcept;
   void (*depthwise[kModes])(const DepthwiseArgs&) noexcept;
   void (*finish)(const FinishArgs&) noexcept;

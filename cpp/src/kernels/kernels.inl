@@ -35,11 +35,14 @@ RELPROP_INLINE void unrolled(const F& f) {
 }
 
 // clang-format off: in the order in which they need each other
+#include "vectors.inl"
 #include "transpose.inl"
 #include "list.inl"
 #include "sums.inl"
 #include "skip.inl"
+#include "pairs.inl"
 #include "partition.inl"
+#include "planar.inl"
 #include "dense.inl"
 #include "elementwise.inl"
 #include "fold.inl"
@@ -73,6 +76,8 @@ extern const Kernels kernels = {
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
      partition<Mode::blend>, partition<Mode::blend_both>},
+    {planar<Mode::plain>, planar<Mode::split_product>, planar<Mode::split_weight>,
+     planar<Mode::blend>, planar<Mode::blend_both>},
     dense,
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},

@@ -223,6 +223,34 @@ void partition(const PartitionArgs& args) noexcept {
     }
 }
 
+// Source value of an entry of the weights at output pixel (y, x) of the tile.
+float plane_value(const PlanarArgs& args, const float* source, Int offset, Int y, Int x) {
+  const Int plane = offset / args.plane_floats;
+  const Int row = args.row0 + y + offset % args.plane_floats / args.plane_width;
+  const Int column = x + args.column_shift[plane % args.kernel_width];
+  if (row < 0 || row >= args.source_height || column < 0 || column >= args.source_width) return 0;
+  return source[(row * args.source_width + column) * args.source_stride +
+                plane / args.kernel_width];
+}
+
+template <Mode kMode>
+void planar(const PlanarArgs& args) noexcept {
+  for (Int p = 0; p < args.rows * args.out_width; ++p)
+    for (Int m = 0; m < args.outputs; ++m) {
+      const Int y = p / args.out_width, x = p % args.out_width;
+      const std::int32_t* bounds = args.group + m / 2 * 5;
+      Sums sums;
+      for (Int i = bounds[0]; i < bounds[4]; ++i)
+        add_term(sums, kMode, args.weight[2 * i + m % 2],
+                 plane_value(args, args.a, args.offset[i], y, x),
+                 reads_b(kMode) ? plane_value(args, args.b, args.offset[i], y, x) : 0);
+      const Int at = p * args.out_stride + m;
+      args.first[at] = static_cast<float>(sums.first);
+      if (has_second(kMode)) args.second[at] = static_cast<float>(sums.second);
+      if (args.sum) args.sum[at] = static_cast<float>(sums.first + sums.second);
+    }
+}
+
 // Packed weight of output m, row r: see pack_dense.
 float dense_weight(const DenseArgs& args, Int m, Int r) {
   const Int m0 = m / kDenseLanes * kDenseLanes;
@@ -454,6 +482,8 @@ const Kernels kernels = {
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
      partition<Mode::blend>, partition<Mode::blend_both>},
+    {planar<Mode::plain>, planar<Mode::split_product>, planar<Mode::split_weight>,
+     planar<Mode::blend>, planar<Mode::blend_both>},
     dense,
     {depthwise<Mode::plain>, depthwise<Mode::split_product>, depthwise<Mode::split_weight>,
      depthwise<Mode::blend>, depthwise<Mode::blend_both>},

@@ -20,13 +20,14 @@ RELPROP_INLINE void transpose_block(std::int64_t rows, std::int64_t columns, Fro
   });
 }
 
-inline std::int64_t block_extent(std::int64_t begin, std::int64_t end) {
-  return end - begin < Vec::kWidth ? end - begin : Vec::kWidth;
-}
-
 // Tiles of one cache line's worth of columns, so that every line read is used up before it leaves
 // L1.
 void transpose(const TransposeArgs& args) noexcept {
+  if (args.rows == 1 || args.columns == 1) {
+    for_vectors(args.rows * args.columns,
+                [&](std::int64_t i, auto mem) { mem(mem(args.x + i), args.y + i); });
+    return;
+  }
   constexpr std::int64_t kTile = 64;
   for (std::int64_t c0 = 0; c0 < args.columns; c0 += kTile) {
     const std::int64_t c1 = c0 + kTile < args.columns ? c0 + kTile : args.columns;
