@@ -33,6 +33,8 @@ constexpr std::int64_t kFewPixels = 4;
 // more non-zero values than lists of single pixels do.
 constexpr std::int64_t kPairWidth = 28;
 constexpr double kPairDensity = 0.2, kPairGain = 1.3;
+// Of a source that is made for a tile: 768 KiB, of L2.
+constexpr std::int64_t kFilledFloats = 196608;
 // Points of a list row where the layer has no rows: enough for a tile to be made of a few.
 constexpr std::int64_t kPointRow = 64;
 
@@ -81,6 +83,18 @@ void find_sources(Contraction& c) {
   if (c.pointwise) return;
   c.row_source = tap_sources(s.y, s.kernel_height, s.source_width * s.source_channels());
   c.column_source = tap_sources(s.x, s.kernel_width, s.source_channels());
+}
+
+// Neighbouring tiles share source rows, and each fills them for itself: tiles as large as they can
+// be.
+void find_fill_rows(Contraction& c) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t row = 2 * s.source_width * s.source_channels();
+  std::int64_t tiles = 0;
+  do {
+    c.fill_rows = ceil_div(s.out_height, ++tiles);
+    c.fill_source_rows = widest_span(s.y, std::max<std::int64_t>(c.fill_rows, 1));
+  } while (c.fill_rows > 1 && c.fill_source_rows * row > kFilledFloats);
 }
 
 }  // namespace
@@ -155,7 +169,11 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       c.planar = pack_planar(weight, c.planes);
       break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
-    case Path::depthwise: c.depthwise = pack_depthwise(weight, mode, kernels.vector_width); break;
+    case Path::depthwise:
+      c.depthwise = pack_depthwise(weight, mode, kernels.vector_width);
+      c.columns = alike_outputs(c.shape.x, kDepthwisePixels);
+      find_fill_rows(c);
+      break;
   }
   return c;
 }

@@ -67,6 +67,10 @@ struct Contraction {
   DenseWeights dense;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;
+  // Depthwise: columns that are taken together; output rows whose source is filled at once, and how
+  // many source rows those are at most.
+  AlikeOutputs columns;
+  std::int64_t fill_rows = 0, fill_source_rows = 0;
 
   std::int64_t weight_bytes() const;
 };
@@ -106,12 +110,22 @@ int list_values(const Contraction& c);  // floats of an entry
 // Per-thread scratch that run_contraction needs.
 std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels);
 
+// Makes a and b (null where there is none) of `count` pixels from `pixel`, counted over all
+// samples: (count, source channels) each.
+using FillSource = std::function<void(std::int64_t pixel, std::int64_t count, float* a, float* b)>;
+
 // The source of a contraction, for n samples: lists if reads_lists(path), dense arrays otherwise.
+// Or a function that makes a tile of them where it is read, if fills_tiles says so.
 struct ContractionSource {
   ListBuffers lists;
   const float* a = nullptr;
   const float* b = nullptr;
+  FillSource fill;
 };
+
+// Whether run_contraction takes ContractionSource::fill: every tile is read by one thread, once,
+// and need not go through memory.
+bool fills_tiles(const Contraction& c, const Kernels& kernels, std::int64_t n, int n_threads);
 
 // Gets every finished tile and the thread that made it.
 using FinishTile = std::function<void(const ResultTile&, int)>;

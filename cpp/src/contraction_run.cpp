@@ -12,7 +12,14 @@ constexpr std::int64_t kSerialMultiplyAdds = 1000000, kSerialValues = 100000;
 // Outputs of a tile on the partition path, an even number: more would not stay in L2 (ResNet-50's
 // last layers have 2048), fewer would copy a panel for too little work.
 constexpr std::int64_t kPairedOutputs = 256, kFewPairedOutputs = 64;
+// Fewer would leave threads waiting for the last one.
+constexpr std::int64_t kTilesPerThread = 3;
 constexpr std::int64_t kNarrowWork = 16;  // a narrow output counts as this many others in a tile
+
+int threads_for(const ContractionShape& s, std::int64_t n, int n_threads) {
+  const std::int64_t work = n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
+  return work < kSerialMultiplyAdds ? 1 : n_threads;
+}
 
 // Outputs of a tile where there are `tiles` of all outputs: so few that every thread gets some.
 std::int64_t paired_outputs(std::int64_t outputs, std::int64_t tiles, int n_threads) {
@@ -23,6 +30,12 @@ std::int64_t paired_outputs(std::int64_t outputs, std::int64_t tiles, int n_thre
   return ceil_div(outputs, 2 * blocks) * 2;
 }
 
+// Floats of a thread's panels, sums and results.
+std::int64_t paired_scratch(const ContractionShape& s, const Kernels& kernels) {
+  const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);
+  return partition_scratch(outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * outputs;
+}
+
 void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const FinishTile& finish) {
@@ -31,46 +44,59 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
   const std::int64_t tiles = ceil_div(s.out_pixels(), lanes);
   const std::int64_t step = paired_outputs(s.outputs, n * tiles * s.groups, n_threads);
   const std::int64_t blocks = ceil_div(s.outputs, step);
+  const std::int64_t at_once = source.fill ? blocks : 1;  // blocks that share a filled tile
   const auto kernel = kernels.partition[static_cast<int>(c.mode)];
-  parallel_for(n_threads, n * tiles * s.groups * blocks, [&](std::int64_t item, int thread) {
-    const std::int64_t block = item % blocks, image = item / blocks / (tiles * s.groups);
-    const std::int64_t group = item / blocks / tiles % s.groups;
-    const std::int64_t tile_index = item / blocks % tiles;
-    const auto& weights = c.partition[static_cast<std::size_t>(group)];
-    const std::int64_t offset =
-        image * s.source_pixels() * s.source_channels() + group * s.channels;
-    float* mine = scratch + thread * scratch_stride;
+  parallel_for(
+      n_threads, n * tiles * s.groups * blocks / at_once, [&](std::int64_t item, int thread) {
+        const std::int64_t first = item * at_once % blocks;
+        const std::int64_t place = item * at_once / blocks, image = place / (tiles * s.groups);
+        const std::int64_t group = place / tiles % s.groups, p0 = place % tiles * lanes;
+        const PairWeights<std::uint16_t>& weights = c.partition[static_cast<std::size_t>(group)];
+        float* mine = scratch + thread * scratch_stride;
 
-    PartitionArgs args{};
-    args.a = source.a + offset;
-    args.b = source.b ? source.b + offset : nullptr;
-    args.source_stride = s.source_channels();
-    args.channels = s.channels;
-    args.nonnegative = c.nonnegative;
-    args.kernel_height = s.kernel_height;
-    args.kernel_width = s.kernel_width;
-    args.row_source = c.pointwise ? nullptr : c.row_source.data();
-    args.column_source = c.pointwise ? nullptr : c.column_source.data();
-    args.out_height = s.out_height;
-    args.out_width = s.out_width;
-    args.p0 = tile_index * lanes;
-    args.count = std::min(lanes, s.out_pixels() - args.p0);
-    args.row = weights.row.data();
-    args.weight = weights.weight.data();
-    args.group = weights.group.data();
-    args.pairs = ceil_div(s.outputs, 2);
-    args.m0 = block * step;
-    args.outputs = std::min(step, s.outputs - args.m0);
-    args.scratch = mine;
-    args.first = mine + partition_scratch(args.outputs, lanes);
-    args.second = has_second(c.mode) ? args.first + lanes * args.outputs : nullptr;
-    args.sum = has_sum(c.mode) ? args.first + 2 * lanes * args.outputs : nullptr;
-    args.out_stride = args.outputs;
-    kernel(args);
-    finish({image, args.p0, args.count, group * s.outputs + args.m0, args.outputs, args.outputs,
-            args.first, args.second, args.sum},
-           thread);
-  });
+        PartitionArgs args{};
+        args.source_stride = s.source_channels();
+        args.channels = s.channels;
+        args.nonnegative = c.nonnegative;
+        args.kernel_height = s.kernel_height;
+        args.kernel_width = s.kernel_width;
+        args.row_source = c.pointwise ? nullptr : c.row_source.data();
+        args.column_source = c.pointwise ? nullptr : c.column_source.data();
+        args.out_height = s.out_height;
+        args.out_width = s.out_width;
+        args.p0 = p0;
+        args.count = std::min(lanes, s.out_pixels() - p0);
+        args.row = weights.row.data();
+        args.weight = weights.weight.data();
+        args.group = weights.group.data();
+        args.pairs = ceil_div(s.outputs, 2);
+        if (source.fill) {
+          float* a = mine + paired_scratch(s, kernels);
+          float* b = reads_b(c.mode) ? a + lanes * s.channels : nullptr;
+          source.fill(image * s.source_pixels() + p0, args.count, a, b);
+          args.a = a;
+          args.b = b;
+          args.p0 = 0;
+        } else {
+          const std::int64_t offset =
+              image * s.source_pixels() * s.source_channels() + group * s.channels;
+          args.a = source.a + offset;
+          args.b = source.b ? source.b + offset : nullptr;
+        }
+        for (std::int64_t block = first; block < first + at_once; ++block) {
+          args.m0 = block * step;
+          args.outputs = std::min(step, s.outputs - args.m0);
+          args.scratch = mine;
+          args.first = mine + partition_scratch(args.outputs, lanes);
+          args.second = has_second(c.mode) ? args.first + lanes * args.outputs : nullptr;
+          args.sum = has_sum(c.mode) ? args.first + 2 * lanes * args.outputs : nullptr;
+          args.out_stride = args.outputs;
+          kernel(args);
+          finish({image, p0, args.count, group * s.outputs + args.m0, args.outputs, args.outputs,
+                  args.first, args.second, args.sum},
+                 thread);
+        }
+      });
 }
 
 // All images of a pointwise layer are one.
@@ -166,15 +192,15 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const FinishTile& finish) {
   const ContractionShape& s = c.shape;
-  const std::int64_t rows = whole_rows(s, s.out_channels()), tiles = ceil_div(s.out_height, rows);
-  const std::int64_t channels = s.out_channels();
+  const std::int64_t channels = s.out_channels(), rows = whole_rows(s, channels);
+  const std::int64_t step = source.fill ? c.fill_rows : rows;
+  const std::int64_t tiles = ceil_div(s.out_height, step);
   const auto kernel = kernels.depthwise[static_cast<int>(c.mode)];
   parallel_for(n_threads, n * tiles, [&](std::int64_t item, int thread) {
     const std::int64_t image = item / tiles, offset = image * s.source_pixels() * channels;
+    const std::int64_t first = item % tiles * step, last = std::min(first + step, s.out_height);
     float* mine = scratch + thread * scratch_stride;
     DepthwiseArgs args{};
-    args.a = source.a + offset;
-    args.b = source.b ? source.b + offset : nullptr;
     args.channels = channels;
     args.nonnegative = c.nonnegative;
     args.source_width = s.source_width;
@@ -182,17 +208,36 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
     args.taps = s.taps();
     args.y = s.y.view();
     args.x = s.x.view();
+    args.alike = c.columns.alike.data();
+    args.period = c.columns.period;
     args.out_width = s.out_width;
-    args.y0 = item % tiles * rows;
-    args.y1 = std::min(args.y0 + rows, s.out_height);
     args.weight = c.depthwise.data();
+    args.tap = reinterpret_cast<DepthwiseTap*>(mine);
+    mine += round_up(depthwise_scratch(s.taps()), kernels.vector_width);
     args.first = mine;
     args.second = has_second(c.mode) ? mine + rows * s.out_width * channels : nullptr;
     args.sum = has_sum(c.mode) ? mine + 2 * rows * s.out_width * channels : nullptr;
-    kernel(args);
-    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels, channels,
-            args.first, args.second, args.sum},
-           thread);
+    if (source.fill) {
+      const SourceSpan span = source_span(s.y, first, last);
+      const std::int64_t pixel = span.first * s.source_width;
+      const std::int64_t pixels = (span.end - span.first) * s.source_width;
+      float* a = mine + 3 * rows * s.out_width * channels;
+      float* b = reads_b(c.mode) ? a + pixels * channels : nullptr;
+      source.fill(image * s.source_pixels() + pixel, pixels, a, b);
+      // The sample's first row lies in front of what was filled.
+      args.a = a - pixel * channels;
+      args.b = b ? b - pixel * channels : nullptr;
+    } else {
+      args.a = source.a + offset;
+      args.b = source.b ? source.b + offset : nullptr;
+    }
+    for (args.y0 = first; args.y0 < last; args.y0 = args.y1) {
+      args.y1 = std::min(args.y0 + rows, last);
+      kernel(args);
+      finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, 0, channels,
+              channels, args.first, args.second, args.sum},
+             thread);
+    }
   });
 }
 
@@ -203,17 +248,27 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
   switch (c.path) {
     case Path::skip: return skip_scratch(c);
     case Path::dense: return kTileFloats;
-    case Path::partition: {
-      const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);
-      return partition_scratch(outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * outputs;
-    }
+    case Path::partition:
+      return paired_scratch(s, kernels) + (c.pointwise ? 2 * kernels.panel_lanes * s.channels : 0);
     case Path::planar: return planar_floats(c, kernels);
     case Path::fold: return fold_scratch(c, kernels);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:
-      return 3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels();
+      return round_up(depthwise_scratch(s.taps()), kernels.vector_width) +
+             3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels() +
+             2 * c.fill_source_rows * s.source_width * s.source_channels();
   }
   return 0;
+}
+
+bool fills_tiles(const Contraction& c, const Kernels& kernels, std::int64_t n, int n_threads) {
+  const ContractionShape& s = c.shape;
+  const int threads = threads_for(s, n, n_threads);
+  std::int64_t tiles = 0;
+  if (c.path == Path::depthwise) tiles = ceil_div(s.out_height, c.fill_rows);
+  if (c.path == Path::partition && c.pointwise && s.groups == 1)
+    tiles = ceil_div(s.out_pixels(), kernels.panel_lanes);
+  return tiles > 0 && (threads == 1 || n * tiles >= kTilesPerThread * threads);
 }
 
 int threads_for_values(std::int64_t values, int n_threads) {
@@ -223,9 +278,7 @@ int threads_for_values(std::int64_t values, int n_threads) {
 void run_contraction(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                      std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                      const FinishTile& finish) {
-  const ContractionShape& s = c.shape;
-  const std::int64_t work = n * s.out_pixels() * s.out_channels() * s.channels * s.taps();
-  const int threads = work < kSerialMultiplyAdds ? 1 : n_threads;
+  const int threads = threads_for(c.shape, n, n_threads);
   switch (c.path) {
     case Path::skip:
       return run_skip(c, kernels, source, n, scratch, scratch_stride, threads, finish);

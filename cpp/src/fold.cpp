@@ -12,28 +12,6 @@ constexpr std::int64_t kFoldFloats = 65536;  // of a tile's sums by tap, which s
 // make them seven times (7 x 7, stride 2), which costs more than leaving L2.
 constexpr double kFoldRepeats = 1.5;
 
-// Source rows [first, end) that output rows [y0, y1) read.
-struct RowSpan {
-  std::int64_t first, end;
-};
-RowSpan source_rows(const TapTable& y, std::int64_t y0, std::int64_t y1) {
-  const AxisTaps taps = y.view();
-  if (taps.begin[y0] == taps.begin[y1]) return {0, 0};
-  const auto [low, high] =
-      std::minmax_element(taps.source + taps.begin[y0], taps.source + taps.begin[y1]);
-  return {*low, *high + 1};
-}
-
-// Of tiles of so many output rows.
-std::int64_t most_source_rows(const ContractionShape& s, std::int64_t rows) {
-  std::int64_t most = 0;
-  for (std::int64_t y = 0; y < s.out_height; y += rows) {
-    const RowSpan span = source_rows(s.y, y, std::min(y + rows, s.out_height));
-    most = std::max(most, span.end - span.first);
-  }
-  return most;
-}
-
 std::int64_t fold_width(const Contraction& c, const Kernels& kernels) {
   return fold_plane_width(c.shape.source_width, c.shape.out_width, c.fold_margin,
                           kernels.vector_width);
@@ -60,9 +38,9 @@ void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels)
     c.fold_margin = std::max<std::int64_t>(c.fold_margin, std::abs(shift));
   const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);
   c.fold_rows = s.out_height;
-  c.fold_source_rows = most_source_rows(s, c.fold_rows);
+  c.fold_source_rows = widest_span(s.y, c.fold_rows);
   while (c.fold_rows > 1 && c.fold_source_rows * row > kFoldFloats) {
-    const std::int64_t rows = ceil_div(c.fold_rows, 2), sources = most_source_rows(s, rows);
+    const std::int64_t rows = ceil_div(c.fold_rows, 2), sources = widest_span(s.y, rows);
     const auto done = static_cast<double>(ceil_div(s.out_height, rows) * sources);
     if (done > kFoldRepeats * static_cast<double>(s.source_height)) return;
     c.fold_rows = rows;
@@ -89,7 +67,7 @@ void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSou
     const std::int64_t image = item / (s.groups * tiles), group = item / tiles % s.groups;
     const std::int64_t y0 = item % tiles * c.fold_rows;
     const std::int64_t y1 = std::min(y0 + c.fold_rows, s.out_height);
-    const RowSpan span = source_rows(s.y, y0, y1);
+    const SourceSpan span = source_span(s.y, y0, y1);
     float* mine = scratch + thread * scratch_stride;
 
     SkipArgs args = skip_args(c, lists, source.lists, image, group);

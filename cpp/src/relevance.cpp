@@ -335,6 +335,13 @@ class Backward {
     const float* r = relevance(i);
     float* memory = run_.buffer(step.backward_scratch);
     ContractionSource source;
+    if (fills_tiles(c, run_.kernels, run_.n, run_.threads)) {
+      source.fill = [this, &step, r](std::int64_t point, std::int64_t count, float* plus,
+                                     float* minus) {
+        map_points(step, r, point, count, plus, minus);
+      };
+      return source;
+    }
     if (!reads_lists(c.path)) {
       float* plus = memory;
       float* minus = pair ? memory + run_.n * pixels * channels : nullptr;

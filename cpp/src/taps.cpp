@@ -1,6 +1,7 @@
 #include "taps.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace relprop {
 
@@ -50,6 +51,66 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 }
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
+
+SourceSpan source_span(const TapTable& table, std::int64_t o0, std::int64_t o1) {
+  const AxisTaps taps = table.view();
+  if (taps.begin[o0] == taps.begin[o1]) return {0, 0};
+  const auto [low, high] =
+      std::minmax_element(taps.source + taps.begin[o0], taps.source + taps.begin[o1]);
+  return {*low, *high + 1};
+}
+
+std::int64_t widest_span(const TapTable& table, std::int64_t step) {
+  std::int64_t most = 0;
+  for (std::int64_t o = 0; o < table.size(); o += step) {
+    const SourceSpan span = source_span(table, o, std::min(o + step, table.size()));
+    most = std::max(most, span.end - span.first);
+  }
+  return most;
+}
+
+// Whether output b reads through the taps of output a, all sources being `step` further on.
+bool reads_alike(const TapTable& table, std::int64_t a, std::int64_t b, std::int64_t step) {
+  const AxisTaps taps = table.view();
+  if (table.count(a) != table.count(b)) return false;
+  for (std::int64_t j = 0; j < table.count(a); ++j) {
+    const std::int64_t i = taps.begin[a] + j, k = taps.begin[b] + j;
+    if (taps.tap[i] != taps.tap[k] || taps.source[k] - taps.source[i] != step) return false;
+  }
+  return true;
+}
+
+// Outputs o + p * period, p < count.
+bool series_alike(const TapTable& table, std::int64_t o, std::int64_t period, std::int64_t count) {
+  const AxisTaps taps = table.view();
+  if (table.count(o) != table.count(o + period)) return false;
+  const std::int64_t step =
+      table.count(o) == 0 ? 0 : taps.source[taps.begin[o + period]] - taps.source[taps.begin[o]];
+  for (std::int64_t p = 1; p < count; ++p)
+    if (!reads_alike(table, o + (p - 1) * period, o + p * period, step)) return false;
+  return true;
+}
+
+AlikeOutputs alike_outputs(const TapTable& table, std::int64_t count) {
+  AlikeOutputs best;
+  std::int64_t most = -1;
+  for (std::int64_t period = 1; period <= 4; ++period) {
+    std::vector<std::uint8_t> alike(static_cast<std::size_t>(table.size()), 0);
+    std::int64_t found = 0;
+    for (std::int64_t o = 0; o + count * period <= table.size(); ++o) {
+      bool all = true;
+      for (std::int64_t r = 0; r < period && all; ++r)
+        all = series_alike(table, o + r, period, count);
+      alike[static_cast<std::size_t>(o)] = all;
+      found += all;
+    }
+    if (found > most) {
+      most = found;
+      best = {period, std::move(alike)};
+    }
+  }
+  return best;
+}
 
 std::vector<std::int64_t> tap_sources(const TapTable& table, std::int64_t kernel,
                                       std::int64_t stride) {

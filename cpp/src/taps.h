@@ -33,6 +33,23 @@ TapTable identity_taps(std::int64_t size);
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources);
 
+// Sources [first, end) that outputs [o0, o1) read.
+struct SourceSpan {
+  std::int64_t first, end;
+};
+SourceSpan source_span(const TapTable& table, std::int64_t o0, std::int64_t o1);
+// Of tiles of `step` outputs, the most sources that one spans.
+std::int64_t widest_span(const TapTable& table, std::int64_t step);
+
+// Outputs that a kernel can take together. alike[o]: for every r < period, outputs o + r + p *
+// period, p < count, read through the same taps, from sources that move by the same step each time.
+struct AlikeOutputs {
+  std::int64_t period = 1;
+  std::vector<std::uint8_t> alike;
+};
+// With the period of 1 to 4 for which most outputs are alike.
+AlikeOutputs alike_outputs(const TapTable& table, std::int64_t count);
+
 // [t * size + o]: what output o reads through tap t, times `stride`; -1 where that is nothing.
 std::vector<std::int64_t> tap_sources(const TapTable& table, std::int64_t kernel,
                                       std::int64_t stride);

@@ -559,6 +559,11 @@ Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
     args.kernel_width = c.shape.kernel;
     args.y = c.y.view();
     args.x = c.x.view();
+    const AlikeOutputs columns = alike_outputs(c.x, kDepthwisePixels);
+    args.alike = columns.alike.data();
+    args.period = columns.period;
+    std::vector<DepthwiseTap> taps(static_cast<std::size_t>(c.taps()));
+    args.tap = taps.data();
     args.out_width = c.out_width;
     args.y0 = y0;
     args.y1 = std::min(y0 + step, c.out_height);

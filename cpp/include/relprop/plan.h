@@ -29,8 +29,8 @@ struct PlanOptions {
   int output = -1;  // node to explain; -1: the model's first output
   Isa isa = default_isa();
   bool forward_only = false;  // no relevance: no rules are needed, denominators are not kept
-  // Samples are taken in groups that fit, at least one. 0: as many bytes as the packed weights, which
-  // are read once per group, and no less than 256 MiB.
+  // Samples are taken in groups that fit, at least one. 0: as many bytes as the packed weights,
+  // which are read once per group, and no less than 256 MiB.
   std::int64_t workspace_bytes = 0;
 };
 

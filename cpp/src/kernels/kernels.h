@@ -252,6 +252,13 @@ struct DenseArgs {
   std::int64_t out_stride;
 };
 
+inline constexpr int kDepthwisePixels = 4;
+
+// A tap of a depthwise pixel, where its source and its weights are, in floats.
+struct DepthwiseTap {
+  std::int64_t source, weight;
+};
+
 // Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
 struct DepthwiseArgs {
   const float* a;  // one sample, (pixels, channels)
@@ -261,13 +268,22 @@ struct DepthwiseArgs {
   std::int64_t source_width;
   std::int64_t kernel_width, taps;
   AxisTaps y, x;
+  // alike[x]: columns x + r + p * period, p < kDepthwisePixels, read alike for every r < period:
+  // through the same taps, sources that move by the same step each time.
+  const std::uint8_t* alike;
+  std::int64_t period;
   std::int64_t out_width;
   std::int64_t y0, y1;  // rows to compute; first[((y - y0) * out_width + x) * channels + c]
   const float* weight;  // packed: see pack_depthwise in src/pack.h
   float* first;
   float* second;
-  float* sum;  // as in SkipArgs
+  float* sum;         // as in SkipArgs
+  DepthwiseTap* tap;  // scratch, `taps` of them
 };
+// Floats of such scratch.
+constexpr std::int64_t depthwise_scratch(std::int64_t taps) {
+  return taps * static_cast<std::int64_t>(sizeof(DepthwiseTap) / sizeof(float));
+}
 
 // Activations that are cheap enough to ride on the end of a product.
 enum class Tail { none, relu, leaky_relu, clip };
