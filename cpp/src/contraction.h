@@ -59,8 +59,7 @@ struct Contraction {
   SkipWeights skip;            // fold: of a pointwise product onto (tap, output)
   std::int64_t fold_rows = 0;  // rows of a tile, and how many source rows it reads at most
   std::int64_t fold_source_rows = 0;
-  std::vector<std::int32_t> fold_shift;
-  std::int64_t fold_margin = 0;
+  PhaseShifts fold_shifts;
   PartitionWeights partition;
   PlanarWeights planar;
   Planes planes;

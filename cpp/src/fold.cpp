@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 
 #include "contraction_run.h"
 #include "parallel.h"
@@ -13,13 +12,13 @@ constexpr std::int64_t kFoldFloats = 65536;  // of a tile's sums by tap, which s
 constexpr double kFoldRepeats = 1.5;
 
 std::int64_t fold_width(const Contraction& c, const Kernels& kernels) {
-  return fold_plane_width(c.shape.source_width, c.shape.out_width, c.fold_margin,
-                          kernels.vector_width);
+  return fold_plane_width(c.shape.source_width, c.shape.out_width, c.fold_shifts.period,
+                          c.fold_shifts.most, kernels.vector_width);
 }
 
 // Floats of a tile's planes, none where there are no shifts.
 std::int64_t fold_planes(const Contraction& c, const Kernels& kernels) {
-  if (c.fold_shift.empty()) return 0;
+  if (c.fold_shifts.shift.empty()) return 0;
   return c.fold_source_rows * c.shape.taps() * c.shape.outputs * fold_width(c, kernels);
 }
 
@@ -33,9 +32,7 @@ std::int64_t fold_stride(const Contraction& c, const Kernels& kernels) {
 void make_fold(Contraction& c, const WeightView& weight, const Kernels& kernels) {
   const ContractionShape& s = c.shape;
   c.skip = pack_fold(weight, c.mode, kernels);
-  c.fold_shift = tap_shifts(s.x, s.kernel_width, s.source_width);
-  for (std::int32_t shift : c.fold_shift)
-    c.fold_margin = std::max<std::int64_t>(c.fold_margin, std::abs(shift));
+  c.fold_shifts = phase_shifts(s.x, s.kernel_width, s.source_width);
   const std::int64_t row = std::max<std::int64_t>(s.source_width * fold_stride(c, kernels), 1);
   c.fold_rows = s.out_height;
   c.fold_source_rows = widest_span(s.y, c.fold_rows);
@@ -99,8 +96,9 @@ void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSou
     fold.y0 = y0;
     fold.y1 = y1;
     fold.out = first;
-    fold.shift = c.fold_shift.empty() ? nullptr : c.fold_shift.data();
-    fold.plane_margin = c.fold_margin;
+    fold.shift = c.fold_shifts.shift.empty() ? nullptr : c.fold_shifts.shift.data();
+    fold.period = c.fold_shifts.period;
+    fold.plane_margin = c.fold_shifts.most;
     fold.plane_width = fold_width(c, kernels);
     fold.planes = mine + 2 * by_tap + 2 * c.fold_rows * s.out_width * s.outputs;
     kernels.fold(fold);

@@ -1,6 +1,7 @@
 #include "taps.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace relprop {
@@ -51,6 +52,41 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 }
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
+
+// Those of one period; empty if it does not fit.
+std::vector<std::int32_t> shifts_of_period(const TapTable& table, std::int64_t kernel,
+                                           std::int64_t sources, std::int64_t period) {
+  const auto count = static_cast<std::size_t>(kernel * period);
+  std::vector<std::int32_t> shift(count, kNoShift);
+  std::vector<std::int64_t> seen(count, 0);
+  const AxisTaps taps = table.view();
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
+      const auto at = static_cast<std::size_t>(o % period * kernel + taps.tap[i]);
+      const auto s = static_cast<std::int32_t>(taps.source[i] - o / period);
+      if (seen[at]++ != 0 && shift[at] != s) return {};
+      shift[at] = s;
+    }
+  for (std::size_t at = 0; at < count; ++at) {
+    if (seen[at] == 0) continue;
+    const std::int64_t r = static_cast<std::int64_t>(at) / kernel;
+    const std::int64_t outputs = (table.size() - r + period - 1) / period;
+    const std::int64_t first = std::max<std::int64_t>(0, -shift[at]);
+    const std::int64_t end = std::min<std::int64_t>(outputs, sources - shift[at]);
+    if (seen[at] != end - first) return {};
+  }
+  return shift;
+}
+
+PhaseShifts phase_shifts(const TapTable& table, std::int64_t kernel, std::int64_t sources) {
+  for (std::int64_t period = 1; period <= 4; ++period) {
+    PhaseShifts phases{period, 0, shifts_of_period(table, kernel, sources, period)};
+    for (std::int32_t shift : phases.shift)
+      if (shift != kNoShift) phases.most = std::max<std::int64_t>(phases.most, std::abs(shift));
+    if (!phases.shift.empty()) return phases;
+  }
+  return {};
+}
 
 SourceSpan source_span(const TapTable& table, std::int64_t o0, std::int64_t o1) {
   const AxisTaps taps = table.view();

@@ -454,9 +454,7 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Lists lists = make_lists(c, kernels, false);
   const SkipWeights packed = pack_fold(c.view(), c.mode, kernels);
   const std::int64_t step = rows ? rows : c.out_height, lanes = c.taps() * s.outputs;
-  const std::vector<std::int32_t> shift = tap_shifts(c.x, s.kernel, s.width);
-  std::int64_t margin = 0;
-  for (std::int32_t value : shift) margin = std::max<std::int64_t>(margin, std::abs(value));
+  const PhaseShifts phases = phase_shifts(c.x, s.kernel, s.width);
   Sums sums = empty_sums(c);
   SkipArgs args{};
   args.lanes = packed.lanes;
@@ -490,9 +488,11 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
       fold.y0 = y0;
       fold.y1 = y1;
       fold.out = results.first.get();
-      fold.shift = shift.empty() ? nullptr : shift.data();
-      fold.plane_margin = margin;
-      fold.plane_width = fold_plane_width(s.width, c.out_width, margin, kernels.vector_width);
+      fold.shift = phases.shift.empty() ? nullptr : phases.shift.data();
+      fold.period = phases.period;
+      fold.plane_margin = phases.most;
+      fold.plane_width = fold_plane_width(s.width, c.out_width, phases.period, phases.most,
+                                          kernels.vector_width);
       Guarded planes(s.height * lanes * fold.plane_width);
       fold.planes = planes.get();
       kernels.fold(fold);

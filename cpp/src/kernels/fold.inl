@@ -21,8 +21,9 @@ inline void fold_pixels(const FoldArgs& args) {
     }
 }
 
-// Windows of stride 1: rows of pixels are turned into planes, one per tap and output, between
-// margins of zeros, and lanes run over pixels (LeNet's first layer, 25 taps: a sixth of the time).
+// Windows whose taps are shifts: rows of pixels are turned into planes, one per tap and output,
+// between margins of zeros, and lanes run over the pixels of a phase (25 taps, stride 1: a sixth of
+// the time).
 inline void make_planes(const FoldArgs& args) {
   const std::int64_t lanes = args.kernel_height * args.kernel_width * args.outputs;
   for (std::int64_t row = 0; row < args.row1 - args.row0; ++row) {
@@ -46,25 +47,36 @@ inline void make_planes(const FoldArgs& args) {
   }
 }
 
-inline void fold_planes(const FoldArgs& args) {
+// kWidth output columns of one phase, q to q + kWidth - 1 of phase r.
+inline Vec fold_columns(const FoldArgs& args, std::int64_t y, std::int64_t m, std::int64_t r,
+                        std::int64_t q) {
   const std::int64_t lanes = args.kernel_height * args.kernel_width * args.outputs;
+  const std::int32_t* shift = args.shift + r * args.kernel_width;
+  Vec sum = Vec::broadcast(0);
+  for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i) {
+    const std::int64_t first = (args.y.source[i] - args.row0) * lanes +
+                               args.y.tap[i] * args.kernel_width * args.outputs + m;
+    for (std::int64_t t = 0; t < args.kernel_width; ++t)
+      if (shift[t] != kNoShift)
+        sum = sum + Vec::load(args.planes + (first + t * args.outputs) * args.plane_width +
+                              args.plane_margin + q + shift[t]);
+  }
+  return sum;
+}
+
+inline void fold_planes(const FoldArgs& args) {
   make_planes(args);
   for (std::int64_t y = args.y0; y < args.y1; ++y)
     for (std::int64_t m = 0; m < args.outputs; ++m)
-      for (std::int64_t x = 0; x < args.out_width; x += Vec::kWidth) {
-        Vec sum = Vec::broadcast(0);
-        for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i) {
-          const std::int64_t first = (args.y.source[i] - args.row0) * lanes +
-                                     args.y.tap[i] * args.kernel_width * args.outputs + m;
-          for (std::int64_t t = 0; t < args.kernel_width; ++t)
-            sum = sum + Vec::load(args.planes + (first + t * args.outputs) * args.plane_width +
-                                  args.plane_margin + x + args.shift[t]);
+      for (std::int64_t r = 0; r < args.period; ++r) {
+        const std::int64_t columns = (args.out_width - r + args.period - 1) / args.period;
+        for (std::int64_t q = 0; q < columns; q += Vec::kWidth) {
+          float pixel[Vec::kWidth];
+          fold_columns(args, y, m, r, q).store(pixel);
+          const std::int64_t x = q * args.period + r, n = block_extent(q, columns);
+          float* to = args.out + ((y - args.y0) * args.out_width + x) * args.outputs + m;
+          for (std::int64_t p = 0; p < n; ++p) to[p * args.period * args.outputs] = pixel[p];
         }
-        float pixel[Vec::kWidth];
-        sum.store(pixel);
-        float* to = args.out + ((y - args.y0) * args.out_width + x) * args.outputs + m;
-        const std::int64_t n = block_extent(x, args.out_width);
-        for (std::int64_t p = 0; p < n; ++p) to[p * args.outputs] = pixel[p];
       }
 }
 

@@ -119,16 +119,20 @@ struct FoldArgs {
   AxisTaps y, x;
   std::int64_t out_width, y0, y1;
   float* out;
-  // A window of stride 1: tap t of a kernel row is at source column x + shift[t], |shift| at most
-  // plane_margin. Null for any other.
+  // Column q * period + r reads source column q + shift[r * kernel_width + t] through tap t of a
+  // kernel row, none where that is kNoShift; other shifts are at most plane_margin. Null: not so.
   const std::int32_t* shift;
+  std::int64_t period;
   std::int64_t plane_margin, plane_width;
   float* planes;  // scratch: (row1 - row0) * kernel_height * kernel_width * outputs * plane_width
 };
-// Columns 0 .. out_width - 1 are read in whole vectors, shifted by up to plane_margin.
+inline constexpr std::int32_t kNoShift = INT32_MIN;
+// Columns 0 .. ceil(out_width / period) - 1 are read in whole vectors, shifted by up to margin.
 constexpr std::int64_t fold_plane_width(std::int64_t source_width, std::int64_t out_width,
-                                        std::int64_t margin, std::int64_t vector_width) {
-  return (source_width > out_width ? source_width : out_width) + 2 * margin + 2 * vector_width;
+                                        std::int64_t period, std::int64_t margin,
+                                        std::int64_t vector_width) {
+  const std::int64_t columns = ceil_div(out_width, period);
+  return (source_width > columns ? source_width : columns) + 2 * margin + 2 * vector_width;
 }
 
 // Contraction onto few output channels of one sample and one group, lanes over source channels: a
