@@ -33,9 +33,10 @@ TapTable identity_taps(std::int64_t size);
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources);
 
-// Shifts for outputs in phases: output q * period + r reads source q + shift[r * kernel + t] through
-// tap t, wherever that is one, or nothing where the shift is kNoShift. A kernel of stride 1 has
-// period 1, one of stride s has period s from the other side. Empty where no period up to 4 fits.
+// Shifts for outputs in phases: output q * period + r reads source q + shift[r * kernel + t]
+// through tap t, wherever that is one, or nothing where the shift is kNoShift. A kernel of stride 1
+// has period 1, one of stride s has period s from the other side. Empty where no period up to 4
+// fits.
 struct PhaseShifts {
   std::int64_t period = 1, most = 0;  // most: the largest |shift|
   std::vector<std::int32_t> shift;

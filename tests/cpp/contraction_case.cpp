@@ -491,8 +491,8 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
       fold.shift = phases.shift.empty() ? nullptr : phases.shift.data();
       fold.period = phases.period;
       fold.plane_margin = phases.most;
-      fold.plane_width = fold_plane_width(s.width, c.out_width, phases.period, phases.most,
-                                          kernels.vector_width);
+      fold.plane_width =
+          fold_plane_width(s.width, c.out_width, phases.period, phases.most, kernels.vector_width);
       Guarded planes(s.height * lanes * fold.plane_width);
       fold.planes = planes.get();
       kernels.fold(fold);

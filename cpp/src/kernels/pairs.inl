@@ -25,18 +25,10 @@ struct PairSum {
   }
 };
 template <int kVectors>
-RELPROP_INLINE void add_to(const PairSum<kVectors>& s, float* p) {
-  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-    float* at = p + q * Vec::kWidth;
-    (Vec::load(at) + s.v[q]).store(at);
-  });
-}
-template <int kVectors>
-RELPROP_INLINE void add_to(const PairSum<kVectors>& s, const PairSum<kVectors>& t, float* p) {
-  unrolled<kVectors>([&](auto q) RELPROP_INLINED {
-    float* at = p + q * Vec::kWidth;
-    (Vec::load(at) + (s.v[q] + t.v[q])).store(at);
-  });
+RELPROP_INLINE PairSum<kVectors> operator+(const PairSum<kVectors>& s, const PairSum<kVectors>& t) {
+  PairSum<kVectors> both;
+  unrolled<kVectors>([&](auto q) RELPROP_INLINED { both.v[q] = s.v[q] + t.v[q]; });
+  return both;
 }
 
 // Entries of one pair of outputs: row i of the sources begins at row[i] * kRowFloats.
@@ -93,26 +85,27 @@ struct PairSums {
 
 // z+, z- and, if wanted, their sum of one pair of outputs.
 template <int kVectors, class Entries>
-inline void add_split_pair(const Entries& entries, const float* source, float* plus, float* minus,
-                           float* sum) {
+inline void add_split_pair(const Entries& entries, const float* source, bool fresh, float* plus,
+                           float* minus, float* sum) {
   PairSums<kVectors> s;
   s.template add<true>(entries, source, source);
-  add_to(s.plus0, plus);
-  add_to(s.plus1, plus + kPanelLanes);
-  add_to(s.minus0, minus);
-  add_to(s.minus1, minus + kPanelLanes);
+  put_vectors(fresh, s.plus0.v, plus);
+  put_vectors(fresh, s.plus1.v, plus + kPanelLanes);
+  put_vectors(fresh, s.minus0.v, minus);
+  put_vectors(fresh, s.minus1.v, minus + kPanelLanes);
   if (sum == nullptr) return;
-  add_to(s.plus0, s.minus0, sum);
-  add_to(s.plus1, s.minus1, sum + kPanelLanes);
+  put_vectors(fresh, (s.plus0 + s.minus0).v, sum);
+  put_vectors(fresh, (s.plus1 + s.minus1).v, sum + kPanelLanes);
 }
 
 // sum w (w >= 0 ? a : b) of one pair of outputs.
 template <bool kSameSource, int kVectors, class Entries>
-inline void add_blend_pair(const Entries& entries, const float* a, const float* b, float* sums) {
+inline void add_blend_pair(const Entries& entries, const float* a, const float* b, bool fresh,
+                           float* sums) {
   PairSums<kVectors> s;
   s.template add<kSameSource>(entries, a, b);
-  add_to(s.plus0, s.minus0, sums);
-  add_to(s.plus1, s.minus1, sums + kPanelLanes);
+  put_vectors(fresh, (s.plus0 + s.minus0).v, sums);
+  put_vectors(fresh, (s.plus1 + s.minus1).v, sums + kPanelLanes);
 }
 
 // Two sources of a tile of pixels: a and b, or the positive and the negative part of a.
@@ -123,38 +116,35 @@ struct PairSources {
 
 // Sums of a tile of pixels, (outputs, kPanelLanes), outputs rounded up to an even number.
 struct PairTile {
-  float *plus, *minus, *sum, *end;
+  float *plus, *minus, *sum;
 
-  PairTile(float* memory, std::int64_t outputs, bool with_second, bool with_sum) : plus(memory) {
+  PairTile(float* memory, std::int64_t outputs, bool with_sum) : plus(memory) {
     const std::int64_t sums = round_up(outputs, 2) * kPanelLanes;
     minus = plus + sums;
     sum = with_sum ? minus + sums : nullptr;
-    end = with_sum ? sum + sums : with_second ? minus + sums : minus;
-  }
-  void clear() const {
-    for (float* p = plus; p < end; p += Vec::kWidth) Vec::broadcast(0).store(p);
   }
 };
 
-// Adds what the entries of pair q give, in the first kVectors vectors of the lanes.
+// Adds what the entries of pair q give, in the first kVectors vectors of the lanes; fresh: there is
+// nothing to add to.
 template <Mode kMode, int kVectors, class Entries>
-inline void add_pair(const Entries& entries, const PairSources& from, std::int64_t q,
+inline void add_pair(const Entries& entries, const PairSources& from, bool fresh, std::int64_t q,
                      const PairTile& tile) {
   const std::int64_t at = 2 * q * kPanelLanes;
   float *p = tile.plus + at, *m = tile.minus + at;
   if constexpr (kMode == Mode::split_product) {
     float* s = tile.sum != nullptr ? tile.sum + at : nullptr;
-    add_split_pair<kVectors>(entries, from.a, p, m, s);
+    add_split_pair<kVectors>(entries, from.a, fresh, p, m, s);
     // A negative source turns the sign of every product.
-    if (!from.nonnegative) add_split_pair<kVectors>(entries, from.b, m, p, s);
+    if (!from.nonnegative) add_split_pair<kVectors>(entries, from.b, false, m, p, s);
   } else if constexpr (kMode == Mode::split_weight) {
-    add_split_pair<kVectors>(entries, from.a, p, m, nullptr);
+    add_split_pair<kVectors>(entries, from.a, fresh, p, m, nullptr);
   } else if constexpr (kMode == Mode::plain) {
-    add_blend_pair<true, kVectors>(entries, from.a, from.a, p);
+    add_blend_pair<true, kVectors>(entries, from.a, from.a, fresh, p);
   } else {
-    add_blend_pair<false, kVectors>(entries, from.a, from.b, p);
+    add_blend_pair<false, kVectors>(entries, from.a, from.b, fresh, p);
     if constexpr (kMode == Mode::blend_both)
-      add_blend_pair<false, kVectors>(entries, from.b, from.a, m);
+      add_blend_pair<false, kVectors>(entries, from.b, from.a, fresh, m);
   }
 }
 

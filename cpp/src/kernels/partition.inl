@@ -117,9 +117,8 @@ void partition(const PartitionArgs& args) noexcept {
   float* panel_a = args.scratch;
   float* panel_b = panel_a + kMostPanelRows * kPanelLanes;
   const PairSources from{panel_a, panel_b, args.nonnegative};
-  const PairTile tile(panel_b + kMostPanelRows * kPanelLanes, args.outputs, has_second(kMode),
+  const PairTile tile(panel_b + kMostPanelRows * kPanelLanes, args.outputs,
                       has_sum(kMode) && args.sum != nullptr);
-  tile.clear();
 
   LaneRuns runs;
   find_runs(args, runs);
@@ -136,7 +135,7 @@ void partition(const PartitionArgs& args) noexcept {
       for (std::int64_t q = 0; q < (args.outputs + 1) / 2; ++q) {
         const PanelEntries entries{args.row, args.weight,
                                    args.group + (k * args.pairs + args.m0 / 2 + q) * 5};
-        add_pair<kMode, decltype(width){}>(entries, from, q, tile);
+        add_pair<kMode, decltype(width){}>(entries, from, k == 0, q, tile);
       }
     });
   }

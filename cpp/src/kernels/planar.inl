@@ -97,8 +97,7 @@ void planar(const PlanarArgs& args) noexcept {
   const std::int64_t floats = args.channels * args.kernel_width * args.plane_floats;
   float* planes_a = args.scratch;
   float* planes_b = planes_a + floats;
-  const PairTile tile(planes_b + floats, args.outputs, has_second(kMode),
-                      has_sum(kMode) && args.sum != nullptr);
+  const PairTile tile(planes_b + floats, args.outputs, has_sum(kMode) && args.sum != nullptr);
   float* row = tile.plus + kPairArrays * round_up(args.outputs, 2) * kPanelLanes;
   const bool by_sign = kMode == Mode::split_product && !args.nonnegative;
   make_planes(args, args.a, row, planes_a, by_sign ? planes_b : nullptr);
@@ -108,11 +107,10 @@ void planar(const PlanarArgs& args) noexcept {
   for (std::int64_t lane = 0; lane < lanes; lane += kPanelLanes) {
     const std::int64_t count = least(kPanelLanes, lanes - lane);
     const PairSources from{planes_a + lane, planes_b + lane, args.nonnegative};
-    tile.clear();
     with_lane_vectors(count, [&](auto width) {
       for (std::int64_t q = 0; q < (args.outputs + 1) / 2; ++q)
         add_pair<kMode, decltype(width){}>(
-            PlaneEntries{args.offset, args.weight, args.group + q * 5}, from, q, tile);
+            PlaneEntries{args.offset, args.weight, args.group + q * 5}, from, true, q, tile);
     });
     write_pixels(args, lane, count, tile.plus, args.first);
     if constexpr (has_second(kMode)) write_pixels(args, lane, count, tile.minus, args.second);
