@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -205,6 +208,22 @@ def test_rules_are_values() -> None:
     composite = rp.Composite(first=rp.ZBox(0, 1), names={"a": rp.Gamma()})
     assert pickle.loads(pickle.dumps(composite)) == composite == copy.deepcopy(composite)
     assert hash(composite) == hash(copy.deepcopy(composite))
+
+
+def test_keys_are_equal_across_processes() -> None:
+    """Hashes of strings are not: one that travels with a pickle would miss the cache."""
+    script = (
+        "import pickle, sys, relprop as rp; c = rp.composites.epsilon_plus(); hash(c.key); "
+        "sys.stdout.buffer.write(pickle.dumps(c))"
+    )
+    sent = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | {"PYTHONHASHSEED": "12345"},
+        check=True,
+        capture_output=True,
+    ).stdout
+    key = rp.composites.epsilon_plus().key
+    assert {key: "plan"}[pickle.loads(sent).key] == "plan"
 
 
 def test_rules_do_not_change_behind_the_back() -> None:

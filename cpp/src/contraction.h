@@ -15,7 +15,7 @@ enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
   dense,      // plain, dense sources: lanes over output channels, several pixels at once
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
-  planar,     // few outputs of a window: the same, with a plane for each channel
+  planar,     // few channels and outputs: the same, with planes in place of panels
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel

@@ -33,7 +33,8 @@ std::int64_t paired_outputs(std::int64_t outputs, std::int64_t tiles, int n_thre
 // Floats of a thread's panels, sums and results.
 std::int64_t paired_scratch(const ContractionShape& s, const Kernels& kernels) {
   const std::int64_t outputs = std::min(s.outputs, kPairedOutputs);
-  return partition_scratch(outputs, kernels.panel_lanes) + 3 * kernels.panel_lanes * outputs;
+  return partition_scratch(outputs, kernels.panel_lanes) +
+         kPairArrays * kernels.panel_lanes * outputs;
 }
 
 void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,

@@ -11,8 +11,8 @@ constexpr std::int64_t kPlaneFloats = 98304;  // of a tile's planes, which stay 
 // Tiles share source rows, and each of them copies what it reads: small tiles of tall windows would
 // copy too much.
 constexpr double kPlaneRepeats = 1.5;
-// A plane that is nearly all margin multiplies zeros (LeNet's last convolution backward: 1 pixel of
-// 81).
+// Planes that are nearly all margin multiply zeros (LeNet's last convolution backward: 1 pixel of
+// 144).
 constexpr std::int64_t kMostMargin = 4;
 
 }  // namespace

@@ -5,6 +5,56 @@
 #include <utility>
 
 namespace relprop {
+namespace {
+
+// The shifts of one period, see PhaseShifts; empty if it does not fit.
+std::vector<std::int32_t> shifts_of_period(const TapTable& table, std::int64_t kernel,
+                                           std::int64_t sources, std::int64_t period) {
+  const auto count = static_cast<std::size_t>(kernel * period);
+  std::vector<std::int32_t> shift(count, kNoShift);
+  std::vector<std::int64_t> seen(count, 0);
+  const AxisTaps taps = table.view();
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
+      const auto at = static_cast<std::size_t>(o % period * kernel + taps.tap[i]);
+      const auto s = static_cast<std::int32_t>(taps.source[i] - o / period);
+      if (seen[at]++ != 0 && shift[at] != s) return {};
+      shift[at] = s;
+    }
+  for (std::size_t at = 0; at < count; ++at) {
+    if (seen[at] == 0) continue;
+    const std::int64_t r = static_cast<std::int64_t>(at) / kernel;
+    const std::int64_t outputs = (table.size() - r + period - 1) / period;
+    const std::int64_t first = std::max<std::int64_t>(0, -shift[at]);
+    const std::int64_t end = std::min<std::int64_t>(outputs, sources - shift[at]);
+    if (seen[at] != end - first) return {};
+  }
+  return shift;
+}
+
+// Whether output b reads through the taps of output a, all sources being `step` further on.
+bool reads_alike(const TapTable& table, std::int64_t a, std::int64_t b, std::int64_t step) {
+  const AxisTaps taps = table.view();
+  if (table.count(a) != table.count(b)) return false;
+  for (std::int64_t j = 0; j < table.count(a); ++j) {
+    const std::int64_t i = taps.begin[a] + j, k = taps.begin[b] + j;
+    if (taps.tap[i] != taps.tap[k] || taps.source[k] - taps.source[i] != step) return false;
+  }
+  return true;
+}
+
+// Outputs o + p * period, p < count.
+bool series_alike(const TapTable& table, std::int64_t o, std::int64_t period, std::int64_t count) {
+  const AxisTaps taps = table.view();
+  if (table.count(o) != table.count(o + period)) return false;
+  const std::int64_t step =
+      table.count(o) == 0 ? 0 : taps.source[taps.begin[o + period]] - taps.source[taps.begin[o]];
+  for (std::int64_t p = 1; p < count; ++p)
+    if (!reads_alike(table, o + (p - 1) * period, o + p * period, step)) return false;
+  return true;
+}
+
+}  // namespace
 
 void TapTable::add(std::int64_t t, std::int64_t s) {
   tap.push_back(static_cast<std::int32_t>(t));
@@ -53,31 +103,6 @@ TapTable adaptive_taps(std::int64_t outputs, std::int64_t sources) {
 
 TapTable identity_taps(std::int64_t size) { return window_taps(size, size, 1, 1, 1, 0); }
 
-// Those of one period; empty if it does not fit.
-std::vector<std::int32_t> shifts_of_period(const TapTable& table, std::int64_t kernel,
-                                           std::int64_t sources, std::int64_t period) {
-  const auto count = static_cast<std::size_t>(kernel * period);
-  std::vector<std::int32_t> shift(count, kNoShift);
-  std::vector<std::int64_t> seen(count, 0);
-  const AxisTaps taps = table.view();
-  for (std::int64_t o = 0; o < table.size(); ++o)
-    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
-      const auto at = static_cast<std::size_t>(o % period * kernel + taps.tap[i]);
-      const auto s = static_cast<std::int32_t>(taps.source[i] - o / period);
-      if (seen[at]++ != 0 && shift[at] != s) return {};
-      shift[at] = s;
-    }
-  for (std::size_t at = 0; at < count; ++at) {
-    if (seen[at] == 0) continue;
-    const std::int64_t r = static_cast<std::int64_t>(at) / kernel;
-    const std::int64_t outputs = (table.size() - r + period - 1) / period;
-    const std::int64_t first = std::max<std::int64_t>(0, -shift[at]);
-    const std::int64_t end = std::min<std::int64_t>(outputs, sources - shift[at]);
-    if (seen[at] != end - first) return {};
-  }
-  return shift;
-}
-
 PhaseShifts phase_shifts(const TapTable& table, std::int64_t kernel, std::int64_t sources) {
   for (std::int64_t period = 1; period <= 4; ++period) {
     PhaseShifts phases{period, 0, shifts_of_period(table, kernel, sources, period)};
@@ -103,28 +128,6 @@ std::int64_t widest_span(const TapTable& table, std::int64_t step) {
     most = std::max(most, span.end - span.first);
   }
   return most;
-}
-
-// Whether output b reads through the taps of output a, all sources being `step` further on.
-bool reads_alike(const TapTable& table, std::int64_t a, std::int64_t b, std::int64_t step) {
-  const AxisTaps taps = table.view();
-  if (table.count(a) != table.count(b)) return false;
-  for (std::int64_t j = 0; j < table.count(a); ++j) {
-    const std::int64_t i = taps.begin[a] + j, k = taps.begin[b] + j;
-    if (taps.tap[i] != taps.tap[k] || taps.source[k] - taps.source[i] != step) return false;
-  }
-  return true;
-}
-
-// Outputs o + p * period, p < count.
-bool series_alike(const TapTable& table, std::int64_t o, std::int64_t period, std::int64_t count) {
-  const AxisTaps taps = table.view();
-  if (table.count(o) != table.count(o + period)) return false;
-  const std::int64_t step =
-      table.count(o) == 0 ? 0 : taps.source[taps.begin[o + period]] - taps.source[taps.begin[o]];
-  for (std::int64_t p = 1; p < count; ++p)
-    if (!reads_alike(table, o + (p - 1) * period, o + p * period, step)) return false;
-  return true;
 }
 
 AlikeOutputs alike_outputs(const TapTable& table, std::int64_t count) {
@@ -160,21 +163,8 @@ std::vector<std::int64_t> tap_sources(const TapTable& table, std::int64_t kernel
 
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources) {
-  std::vector<std::int32_t> shift(static_cast<std::size_t>(kernel), 0);
-  std::vector<std::int64_t> seen(static_cast<std::size_t>(kernel), 0);
-  const AxisTaps taps = table.view();
-  for (std::int64_t o = 0; o < table.size(); ++o)
-    for (std::int32_t i = taps.begin[o]; i < taps.begin[o + 1]; ++i) {
-      const auto t = static_cast<std::size_t>(taps.tap[i]);
-      const auto s = static_cast<std::int32_t>(taps.source[i] - o);
-      if (seen[t]++ != 0 && shift[t] != s) return {};
-      shift[t] = s;
-    }
-  for (std::size_t t = 0; t < shift.size(); ++t) {
-    const std::int64_t first = std::max<std::int64_t>(0, -shift[t]);
-    const std::int64_t end = std::min<std::int64_t>(table.size(), sources - shift[t]);
-    if (seen[t] == 0 || seen[t] != end - first) return {};
-  }
+  std::vector<std::int32_t> shift = shifts_of_period(table, kernel, sources, 1);
+  if (std::find(shift.begin(), shift.end(), kNoShift) != shift.end()) return {};
   return shift;
 }
 

@@ -22,6 +22,9 @@ class Once:
     def __hash__(self) -> int:
         return self._hash
 
+    def __reduce__(self) -> tuple[type[Once], tuple[Hashable]]:
+        return Once, (self._parts,)  # hashes of strings differ between processes
+
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, Once) and self._parts == other._parts)
 

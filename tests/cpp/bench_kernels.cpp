@@ -1,7 +1,7 @@
-// GFLOP/s of the big kernels on convolutions of VGG-16 and ResNet-50, one thread. A figure counts
-// the operations of one dense product, whatever the kernel really executes: skipping zeros and
-// making two sums at once both raise it, so it can exceed the machine's peak. "share" relates it to
-// the peak of fused multiply-adds measured between the runs.
+// GFLOP/s of the big kernels on layers as in VGG-16, ResNet-50 and LeNet-5, one thread. A figure
+// counts the operations of one dense product, whatever the kernel really executes: skipping zeros
+// and making two sums at once both raise it, so it can exceed the machine's peak. "share" relates
+// it to the peak of fused multiply-adds measured between the runs.
 //
 //   bench_kernels [isa] [skip|partition|planar|dense] [repetitions] [first letters of the layers]
 

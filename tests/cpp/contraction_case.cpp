@@ -345,9 +345,10 @@ Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step, std:
   return sums;
 }
 
-Planes planes_of(const Case& c, const Kernels& kernels, std::int64_t most_rows) {
+Planes planes_of(const Case& c, const Kernels& kernels) {
+  constexpr std::int64_t kMostRows = 64;
   const Geometry& s = c.shape;
-  return make_planes({c.y, s.kernel, s.height}, {c.x, s.kernel, s.width}, 2 * s.channels, most_rows,
+  return make_planes({c.y, s.kernel, s.height}, {c.x, s.kernel, s.width}, 2 * s.channels, kMostRows,
                      kernels.vector_width);
 }
 

@@ -82,9 +82,9 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile = {}, bool whole =
 // outputs: per call, an even number; 0: all.
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step = 0,
                   std::int64_t outputs = 0);
-// The planes of the geometry, if it can have them, at most so many output rows at a time; what a
-// call takes that computes `rows` of them from y0, but for the results; and a sum by such calls.
-Planes planes_of(const Case& c, const Kernels& kernels, std::int64_t most_rows = 64);
+// The planes of the geometry, if it can have them; what a call takes that computes `rows` output
+// rows from y0, but for the results; and a sum by such calls.
+Planes planes_of(const Case& c, const Kernels& kernels);
 PlanarArgs planar_args(const Case& c, const Planes& planes, const PlanarWeights& weights,
                        std::int64_t g, std::int64_t y0, std::int64_t rows, float* scratch);
 AlignedFloats planar_memory(const Case& c, const Planes& planes, const Kernels& kernels);

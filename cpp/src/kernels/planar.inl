@@ -1,9 +1,9 @@
-// Sign-partitioned product of few outputs: copying the sources of every tap into a panel takes
-// longer than the products of so few (LeNet's first layer forward: 29 of 135 us). Here the sources
-// are copied once per column of the kernel, into planes that are shifted by that column, and an
-// entry of the weights reads them at its row: lanes run over the columns of a plane and on into its
-// next row. One plane for all columns, read where the tap points, takes 1.1 times as long: most
-// vectors lie across two cache lines.
+// Sign-partitioned product of few channels and outputs: copying the sources of every tap into a
+// panel takes longer than the products of so few (by panels LeNet's first layer forward: 29 of 135
+// us). Here the sources are copied once per column of the kernel, into planes that are shifted by
+// that column, and an entry of the weights reads them at its row: lanes run over the columns of a
+// plane and on into its next row. One plane for all columns, read where the tap points, takes 1.1
+// times as long: most vectors lie across two cache lines.
 
 // Source pixels of one row, channel by channel, between zeros: to[c * stride + i] is column
 // args.column_shift's least + i.
