@@ -101,6 +101,8 @@ PANEL = [
     _conv("panel-pointwise-130-19", 130, 19, (9, 15), (1, 1)),
     _conv("panel-stride-2-7-18", 7, 18, (21, 19), (5, 5), stride=(2, 2), pad_end=(1, 2)),
     _conv("panel-groups-2", 16, 20, (12, 12), (3, 3), groups=2, **SAME),
+    _conv("panel-pointwise-stride-2", 20, 33, (17, 15), (1, 1), stride=(2, 2)),
+    _conv("panel-strides-3-2", 24, 20, (21, 20), (4, 3), groups=2, stride=(3, 2), pad_begin=(1, 1)),
     _conv("panel-dilated", 6, 17, (17, 15), (3, 2), dilation=(2, 3), pad_begin=(2, 0)),
 ]
 

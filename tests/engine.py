@@ -37,7 +37,7 @@ def engine_rule(rule: oracle.Rule) -> _core.Rule:
 NORM = oracle.Rule("norm")
 
 # What stands before and behind a layer decides which kernels the plan takes: it knows that a ReLU
-# leaves zeros, that a clip above 0 leaves none, and that relevance behind a tanh is dense.
+# leaves zeros, and that a clip above 0 leaves none.
 FRONTS = {"none": (), "relu": ("relu", 0.0, 0.0), "clip": ("clip", 2.0**-10, 1e30)}
 BACKS = {"none": (), "tanh": ("tanh", 0.0, 0.0)}
 
@@ -68,6 +68,29 @@ def layer_plan(
         at = model.add_activation("back", at, *BACKS[back])
     model.add_output("output", at)
     return _core.Plan(model, [engine_rule(rule)] * len(model.nodes), isa=isa)
+
+
+def spread_plan(
+    case: LayerCase,
+    weight: Array,
+    rule: oracle.Rule,
+    relevance: Array,
+    *,
+    front: str = "none",
+    isa: str = "",
+) -> _core.Plan:
+    """Behind the layer a dense one, whose gradient is that relevance of the layer's whole output.
+
+    From an explained value on, the plan expects relevance of one output only.
+    """
+    model = _core.Model(case.input_shape)
+    at = model.add_activation("front", 0, *FRONTS[front]) if FRONTS[front] else 0
+    at = add_layer(model, case, at, weight, None)
+    at = model.add_reshape("flat", at, (relevance.size,))
+    spread = model.add_dense("spread", at, relevance.reshape(1, -1))
+    model.add_output("output", spread)
+    rules = [rule] * spread + [oracle.GRADIENT]
+    return _core.Plan(model, [engine_rule(one) for one in rules], isa=isa)
 
 
 def run_plan(plan: _core.Plan, x: Array, start: Array, n_threads: int = 1) -> Array:

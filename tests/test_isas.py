@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pytest
 
 import oracle
-from cases import CONV, LAYERS, RULES, LayerCase, layer_data, signed_input
-from engine import layer_plan, network_plan, run_plan
+from cases import CONV, CONV_TRANSPOSE, LAYERS, PANEL, RULES, LayerCase, layer_data, signed_input
+from engine import layer_plan, network_plan, run_plan, spread_plan
 from oracle_layers import shares, stabilize
 from relprop import _core
 from synthetic import SYNTHETIC, sample_shape
@@ -117,6 +117,28 @@ def test_integer_products_are_exact(isa: str) -> None:
             assert np.array_equal(actual, layer.gradient(x, s))
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("name", EXACT_RULES)
+def test_dense_relevance_is_exact(name: str, isa: str) -> None:
+    """Of every output of a layer; behind a stride that is what the plan makes phases for."""
+    rule, kernels = EXACT_RULES[name], set()
+    for case in (*PANEL, *CONV_TRANSPOSE):
+        rng = np.random.default_rng(list(case.id.encode()))
+        layer = integer_layer(case, rng)
+        layer.bias[:] = 0
+        weight = layer.weight.astype(np.float32)
+        for sign, front in (("sparse", "relu"), ("signed", "none")):
+            x = integer_input(case, sign, rng)[:1]
+            r = divisible_start(layer, x, rule, rng)
+            assert r.any()
+            plan = spread_plan(case, weight, rule, r[0].astype(np.float32), front=front, isa=isa)
+            actual = run_plan(plan, x.astype(np.float32), np.ones((1, 1), np.float32))
+            assert np.array_equal(actual, layer.relevance(x, r, rule)), (case.id, sign)
+            (info,) = (info for info in plan.layers if info["name"] == "layer")
+            kernels.add(info["backward"].split(" ")[0])
+    assert "phase" in kernels
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_instruction_sets_agree(name: str) -> None:
     """Two results that are both within the bound differ by twice the bound at most."""
@@ -175,7 +197,9 @@ def test_the_cases_reach_every_kernel(isa: str) -> None:
             (layer,) = (info for info in plan.layers if info["name"] == "layer")
             forward.add(layer["forward"].split(" ")[0])
             backward.add(layer["backward"].split(" ")[0])
-    assert forward == backward == {"zero-skipping", "sign-partitioned", "dot-product", "depthwise"}
+    everything = {"zero-skipping", "sign-partitioned", "dot-product", "depthwise", "phase"}
+    assert forward == everything
+    assert backward == everything - {"phase"}  # see test_dense_relevance_is_exact
 
 
 def test_the_forced_instruction_set_is_the_one_that_runs() -> None:

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "contraction_run.h"
+#include "phases.h"
 
 namespace relprop {
 namespace {
@@ -18,9 +19,11 @@ constexpr std::int64_t kPlanarChannels = 16, kPlanarOutputs = 16;
 constexpr double kPlanarDensity = 0.3;
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
 // a loop exit. With two sums forward they never do: 0.5 to 1.1 of the time without lists, per layer
-// of SqueezeNet, EfficientNet-Lite0 and ResNet-50. Nor do they where lists are made without a
-// compressing move: 0.3 to 0.8 per layer of SqueezeNet (AVX2). Backward it takes many pixels.
+// of SqueezeNet, EfficientNet-Lite0 and ResNet-50. Backward they do with AVX-512 in images of few
+// pixels, and everywhere if nearly all values are zero, as behind one class: SqueezeNet's last
+// layer takes a quarter of the time.
 constexpr std::int64_t kManyPixels = 512;
+constexpr double kRareDensity = 0.05;
 // Of plain products: lists of one tap pay below this density only, the dense product takes 0.86 to
 // 0.91 of their time on ResNet-50 and EfficientNet-Lite0. It needs some channels to a tap.
 constexpr double kShortListDensity = 0.2;
@@ -47,12 +50,22 @@ std::string nonzero_share(double density) {
   return std::to_string(std::lround(100 * density)) + " % non-zero expected";
 }
 
-// in_pairs: the source may be listed in pairs. in_planes: it may be copied into planes.
-Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, bool in_pairs,
-                   bool in_planes, const Kernels& kernels) {
+// By the dense product or by panels, which take any source.
+Path dense_path(const ContractionShape& s, Mode mode) {
+  return mode == Mode::plain && s.channels >= kDenseChannels ? Path::dense : Path::partition;
+}
+
+// Ways that the geometry leaves open: the source may be listed in pairs, it may be copied into
+// planes, or the outputs may be taken by phase.
+struct Open {
+  bool pairs, planes, phases;
+};
+
+Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Open open,
+                   const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
   const bool lists_are_short = s.outputs < kernels.vector_width || s.channels < kNarrowChannels;
-  if (in_planes && s.channels <= kPlanarChannels && s.outputs <= kPlanarOutputs &&
+  if (open.planes && s.channels <= kPlanarChannels && s.outputs <= kPlanarOutputs &&
       (lists_are_short || source.density >= kPlanarDensity))
     return {Path::planar, "few channels and outputs of a window"};
   if (s.outputs <= kFoldOutputs && s.outputs <= s.channels && s.taps() > 1 && !has_sum(mode))
@@ -60,22 +73,34 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, boo
   if (s.outputs <= kNarrowOutputs && s.channels >= kNarrowChannels)
     return {Path::narrow, "few outputs of many channels"};
   if (s.out_pixels() < kernels.panel_lanes / 2) return {Path::skip, "too few pixels for a panel"};
-  if (s.out_pixels() > s.source_pixels()) return {Path::skip, "most taps lie between strides"};
-  const bool dense = mode == Mode::plain && s.channels >= kDenseChannels;
-  if (dense && s.taps() == 1 && source.density >= kShortListDensity)
+  if (s.out_pixels() > s.source_pixels()) {
+    if (open.phases) return {Path::phases, "most taps lie between strides"};
+    return {Path::skip, "most taps lie between strides"};
+  }
+  const Path rest = dense_path(s, mode);
+  if (rest == Path::dense && s.taps() == 1 && source.density >= kShortListDensity)
     return {Path::dense, "one tap, plain"};
   // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
   // channels are worse.
   const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
-  const bool short_lists = s.taps() == 1 && (has_sum(mode) || !kernels.compresses ||
-                                             (reads_b(mode) && s.out_pixels() >= kManyPixels));
+  const bool short_lists =
+      s.taps() == 1 && source.density >= kRareDensity &&
+      (has_sum(mode) || !kernels.short_lists || (reads_b(mode) && s.out_pixels() >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
-  const double gain = in_pairs ? kPairGain : 1;
+  const double gain = open.pairs ? kPairGain : 1;
   if (source.density < gain * double(kernels.skip_below[static_cast<int>(mode)]) && !few)
     return {Path::skip, nonzero_share(source.density)};
-  const Path rest = dense ? Path::dense : Path::partition;
   if (source.density < 1) return {rest, nonzero_share(source.density)};
   return {rest, source.nonnegative ? "dense, non-negative" : "dense, either sign"};
+}
+
+Contraction start_contraction(ContractionShape shape, Mode mode, SourceFacts source) {
+  Contraction c;
+  c.shape = std::move(shape);
+  c.mode = mode;
+  c.nonnegative = source.nonnegative;
+  c.pointwise = c.shape.pointwise();
+  return c;
 }
 
 void find_sources(Contraction& c) {
@@ -83,6 +108,16 @@ void find_sources(Contraction& c) {
   if (c.pointwise) return;
   c.row_source = tap_sources(s.y, s.kernel_height, s.source_width * s.source_channels());
   c.column_source = tap_sources(s.x, s.kernel_width, s.source_channels());
+}
+
+// For the paths that read the source as it is, through tables.
+void pack_dense_source(Contraction& c, const WeightView& weight, const Kernels& kernels) {
+  if (c.path == Path::dense) {
+    c.dense = pack_dense(weight, kernels);
+  } else {
+    c.partition = pack_partition(weight, c.mode);
+  }
+  find_sources(c);
 }
 
 // Neighbouring tiles share source rows, and each fills them for itself: tiles as large as they can
@@ -108,6 +143,7 @@ const char* path_name(Path path) {
     case Path::fold: return "zero-skipping by tap";
     case Path::narrow: return "dot-product";
     case Path::depthwise: return "depthwise";
+    case Path::phases: return "phase by phase";
   }
   return "";
 }
@@ -128,16 +164,13 @@ std::int64_t Contraction::weight_bytes() const {
       (skip.data.size() + dense.data.size() + narrow.size() + depthwise.size()) * 4;
   for (const auto& group : partition) bytes += group.bytes();
   for (const auto& group : planar) bytes += group.bytes();
+  for (const Phase& phase : phases.phase) bytes += phase.product.weight_bytes();
   return bytes;
 }
 
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels) {
-  Contraction c;
-  c.shape = std::move(shape);
-  c.mode = mode;
-  c.nonnegative = source.nonnegative;
-  c.pointwise = c.shape.pointwise();
+  Contraction c = start_contraction(std::move(shape), mode, source);
   const bool whole = c.shape.out_pixels() < kFewPixels;
   SlidingColumns sliding;
   if (!c.pointwise && !whole && list_kinds(c) == 1)
@@ -145,7 +178,9 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   const bool in_pairs = sliding.valid && kernels.lists_pairs &&
                         c.shape.source_width >= kPairWidth && source.density >= kPairDensity;
   Planes planes = planes_of(c.shape, mode, kernels);
-  Choice choice = choose_path(c.shape, mode, source, in_pairs, planes.rows > 0, kernels);
+  const PhaseSteps steps = phase_steps(c.shape, source.density, kernels);
+  Choice choice =
+      choose_path(c.shape, mode, source, {in_pairs, planes.rows > 0, steps.y > 0}, kernels);
   c.path = choice.path;
   c.reason = std::move(choice.reason);
   switch (c.path) {
@@ -157,13 +192,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       break;
     case Path::fold: make_fold(c, weight, kernels); break;
     case Path::dense:
-      c.dense = pack_dense(weight, kernels);
-      find_sources(c);
-      break;
-    case Path::partition:
-      c.partition = pack_partition(weight, mode);
-      find_sources(c);
-      break;
+    case Path::partition: pack_dense_source(c, weight, kernels); break;
     case Path::planar:
       c.planes = std::move(planes);
       c.planar = pack_planar(weight, c.planes);
@@ -174,7 +203,16 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       c.columns = alike_outputs(c.shape.x, kDepthwisePixels);
       find_fill_rows(c);
       break;
+    case Path::phases: c.phases = make_phases(c.shape, weight, mode, source, kernels, steps); break;
   }
+  return c;
+}
+
+Contraction make_dense_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
+                                   SourceFacts source, const Kernels& kernels) {
+  Contraction c = start_contraction(std::move(shape), mode, source);
+  c.path = dense_path(c.shape, mode);
+  pack_dense_source(c, weight, kernels);
   return c;
 }
 

@@ -19,6 +19,7 @@ enum class Path {
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel
+  phases,     // outputs between strides: a dense or a sign-partitioned product for every phase
 };
 const char* path_name(Path path);
 // Whether the source comes as lists of its non-zero values.
@@ -46,6 +47,16 @@ struct ContractionShape {
   bool pointwise() const;
 };
 
+struct Phase;
+// Steps between the outputs of a phase, in rows and columns.
+struct PhaseSteps {
+  std::int64_t y = 0, x = 0;
+};
+struct Phases {
+  PhaseSteps step;
+  std::vector<Phase> phase;
+};
+
 // One direction of a linear layer, compiled: what is summed, by which kernel, with packed weights.
 struct Contraction {
   ContractionShape shape;
@@ -64,6 +75,7 @@ struct Contraction {
   PlanarWeights planar;
   Planes planes;
   DenseWeights dense;
+  Phases phases;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;
   // Depthwise: columns that are taken together; output rows whose source is filled at once, and how
@@ -74,8 +86,17 @@ struct Contraction {
   std::int64_t weight_bytes() const;
 };
 
+// Outputs (y + p * step.y, x + q * step.x), for which `product` is all there is.
+struct Phase {
+  std::int64_t y, x;
+  Contraction product;
+};
+
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels);
+// By the dense or the sign-partitioned product, whatever else might be faster.
+Contraction make_dense_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
+                                   SourceFacts source, const Kernels& kernels);
 
 // Part of the result, in a thread's scratch: `count` pixels from `pixel` of sample `image`,
 // channels [channel, channel + width). first, second and sum hold (count, width).
@@ -85,6 +106,7 @@ struct ResultTile {
   float* first;
   float* second;
   float* sum;
+  std::int64_t step = 1;  // from each pixel of the tile to the next one, in the result
 };
 
 // Lists of the non-zero sources of n samples (see ListArgs). A list row is a row

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "parallel.h"
+#include "phases.h"
 
 namespace relprop {
 namespace {
@@ -258,6 +259,7 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
       return round_up(depthwise_scratch(s.taps()), kernels.vector_width) +
              3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels() +
              2 * c.fill_source_rows * s.source_width * s.source_channels();
+    case Path::phases: return phases_scratch(c, kernels);
   }
   return 0;
 }
@@ -295,6 +297,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
       return run_narrow(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::depthwise:
       return run_depthwise(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::phases:
+      return run_phases(c, kernels, source, n, scratch, scratch_stride, threads, finish);
   }
 }
 

@@ -119,7 +119,7 @@ void finish_tile(const Execution& run, const Linear& layer, const ResultTile& ti
   args.channels = tile.width;
   args.sum_stride = tile.stride;
   args.far = run.n * s.out_pixels() * s.out_channels() >= kFarValues;
-  args.stride = s.out_channels();
+  args.stride = tile.step * s.out_channels();
   args.bias = bias_at(layer.bias, true, tile.channel);
   args.bias_z = bias_at(layer.bias, absorbed && layer.traits->tie != Tie::box, tile.channel);
   args.bias_p = bias_at(layer.bias_positive, absorbed, tile.channel);
@@ -134,8 +134,8 @@ void finish_tile(const Execution& run, const Linear& layer, const ResultTile& ti
   run.kernels.finish(args);
   if (layer.minus_box.size() == 0 || to.z == nullptr) return;
   for (std::int64_t p = 0; p < tile.count; ++p) {
-    const std::int64_t in_sample = (pixel + p) % s.out_pixels();
-    float* z = to.z + (pixel + p) * s.out_channels() + tile.channel;
+    const std::int64_t place = pixel + p * tile.step, in_sample = place % s.out_pixels();
+    float* z = to.z + place * s.out_channels() + tile.channel;
     run.kernels.add(
         {z, layer.minus_box.data() + in_sample * s.out_channels() + tile.channel, z, tile.width});
   }

@@ -1,13 +1,9 @@
 #include "pack.h"
 
 #include <algorithm>
-#include <new>
-#include <utility>
 
 namespace relprop {
 namespace {
-
-constexpr std::align_val_t kAlignment{64};
 
 // Three outputs' sums at once must fit in registers and their weights in L1, so split weights take
 // narrower blocks.
@@ -29,6 +25,15 @@ float without_negative_zero(float w) { return w == 0 ? 0.0f : w; }
 int sign_group(float w0, float w1) {
   if (w0 >= 0) return w1 >= 0 ? 0 : 1;
   return w1 >= 0 ? 3 : 2;
+}
+
+// Memory for what append_pair appends, so that nothing is moved.
+template <class Row>
+void reserve_pairs(const WeightView& w, std::int64_t blocks, PairWeights<Row>& packed) {
+  const std::int64_t pairs = (w.outputs + 1) / 2, entries = pairs * w.channels * w.taps;
+  packed.row.reserve(static_cast<std::size_t>(entries));
+  packed.weight.reserve(static_cast<std::size_t>(2 * entries));
+  packed.group.reserve(static_cast<std::size_t>(5 * pairs * blocks));
 }
 
 // Rows [r0, r1) for one pair of outputs, sorted into the four groups. Row r is stored as
@@ -59,24 +64,6 @@ void append_pair(const WeightView& w, std::int64_t g, std::int64_t m, std::int64
 }
 
 }  // namespace
-
-AlignedFloats::AlignedFloats(std::int64_t n) : size_(n) {
-  if (n == 0) return;
-  data_ =
-      static_cast<float*>(::operator new(static_cast<std::size_t>(n) * sizeof(float), kAlignment));
-  std::fill(data_, data_ + n, 0.0f);
-}
-
-AlignedFloats::~AlignedFloats() { ::operator delete(data_, kAlignment); }
-
-AlignedFloats::AlignedFloats(AlignedFloats&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
-
-AlignedFloats& AlignedFloats::operator=(AlignedFloats&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
-}
 
 SkipWeights pack_skip(const WeightView& w, Mode mode, bool whole, std::int64_t kernel_width,
                       const SlidingColumns& sliding, const Kernels& kernels) {
@@ -136,11 +123,14 @@ AlignedFloats pack_narrow(const WeightView& w) {
 PartitionWeights pack_partition(const WeightView& w, Mode mode) {
   const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode);
   PartitionWeights packed(static_cast<std::size_t>(w.groups));
-  for (std::int64_t g = 0; g < w.groups; ++g)
+  for (std::int64_t g = 0; g < w.groups; ++g) {
+    PairWeights<std::uint16_t>& pairs = packed[static_cast<std::size_t>(g)];
+    reserve_pairs(w, (rows + step - 1) / step, pairs);
     for (std::int64_t r0 = 0; r0 < rows; r0 += step)
       for (std::int64_t m = 0; m < w.outputs; m += 2)
-        append_pair(w, g, m, r0, std::min(r0 + step, rows), packed[static_cast<std::size_t>(g)],
+        append_pair(w, g, m, r0, std::min(r0 + step, rows), pairs,
                     [r0](std::int64_t, std::int64_t, std::int64_t r) { return r - r0; });
+  }
   return packed;
 }
 

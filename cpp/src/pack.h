@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned_floats.h"
 #include "kernels/kernels.h"
 #include "planes.h"
 #include "taps.h"
@@ -20,25 +21,6 @@ struct WeightView {
   float at(std::int64_t g, std::int64_t m, std::int64_t k, std::int64_t t) const {
     return data[g * group_stride + m * output_stride + k * channel_stride + t * tap_stride];
   }
-};
-
-// 64-byte aligned floats, zero-initialised.
-class AlignedFloats {
- public:
-  AlignedFloats() = default;
-  explicit AlignedFloats(std::int64_t n);
-  ~AlignedFloats();
-  AlignedFloats(AlignedFloats&& other) noexcept;
-  AlignedFloats& operator=(AlignedFloats&& other) noexcept;
-  AlignedFloats(const AlignedFloats&) = delete;
-  AlignedFloats& operator=(const AlignedFloats&) = delete;
-  float* data() { return data_; }
-  const float* data() const { return data_; }
-  std::int64_t size() const { return size_; }
-
- private:
-  float* data_ = nullptr;
-  std::int64_t size_ = 0;
 };
 
 // Zero-skipping: [group][output block][channel block][kernel row][channel in block][kernel column]

@@ -371,7 +371,7 @@ class Backward {
     const ContractionShape& s = layer.backward.shape;
     const std::int64_t first = tile.image * s.out_pixels() + tile.pixel;
     for (std::int64_t done = 0; done < tile.count;) {
-      const std::int64_t pixel = first + done, in_sample = pixel % s.out_pixels();
+      const std::int64_t pixel = first + done * tile.step, in_sample = pixel % s.out_pixels();
       const std::int64_t offset = pixel * s.out_channels() + tile.channel;
       TieArgs args{};
       args.tie = layer.tie;
@@ -383,9 +383,9 @@ class Backward {
       args.n = tile.width;
       args.rows = tile.count - done;
       args.sum_stride = tile.stride;
-      args.stride = s.out_channels();
+      args.stride = tile.step * s.out_channels();
       if (layer.tie == Tie::box) {  // bounds are those of one sample
-        args.rows = std::min(args.rows, s.out_pixels() - in_sample);
+        args.rows = std::min(args.rows, ceil_div(s.out_pixels() - in_sample, tile.step));
         args.low = layer.low.data() + in_sample * s.out_channels() + tile.channel;
         args.high = layer.high.data() + in_sample * s.out_channels() + tile.channel;
       }

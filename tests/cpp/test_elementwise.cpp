@@ -140,7 +140,7 @@ void test_list(const Kernels& kernels, const Kernels& reference) {
         const Floats zeros(size(n), -0.0f), ones(size(n), 1.0f);
         for (const Floats& all : {zeros, ones})
           compare(all, nullptr, {pixels, groups, channels, true});
-        for (bool pairs : {false, true}) {
+        for (bool pairs : {false, kernels.lists_pairs}) {
           const ListCase c{pixels, groups, channels, false, pairs};
           compare(a, nullptr, c);
           compare(a, &b, c);

@@ -421,7 +421,7 @@ struct Kernels {
   // the others (dense for plain sums, sign-partitioned for the rest) make one of everything.
   const float* skip_below;
   bool lists_pairs;  // skip takes SkipArgs::pairs
-  bool compresses;   // lists are made by a compressing move, not entry by entry
+  bool short_lists;  // lists of one tap may pay, see choose_path
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
   void (*fold)(const FoldArgs&) noexcept;

@@ -67,7 +67,7 @@ extern const Kernels kernels = {
     kPanelLanes,
     kSkipBelow,
     kListsPairs,
-    kCompresses,
+    kShortLists,
     list,
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},

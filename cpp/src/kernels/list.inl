@@ -113,8 +113,9 @@ void list(const ListArgs& args) noexcept {
                             begin};
       if (args.by_sign) {
         list_signs(args, block);
-      } else if (args.pairs) {
-        args.b ? list_block<2, 2>(args, block) : list_block<1, 2>(args, block);
+      } else if (kListsPairs && args.pairs) {
+        if constexpr (kListsPairs)
+          args.b ? list_block<2, 2>(args, block) : list_block<1, 2>(args, block);
       } else {
         args.b ? list_block<2, 1>(args, block) : list_block<1, 1>(args, block);
       }

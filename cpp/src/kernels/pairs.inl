@@ -11,9 +11,6 @@
 // Backward, s+ and s- are two sources and the sign of the weight picks one instead.
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
-// Entries of a chain: as many as a group has, 32 on average, make SqueezeNet's heatmaps 1.1 to 1.2
-// times less exact; 12 take 1 to 3 % more time.
-constexpr std::int32_t kPairChain = 12;
 
 // Lanes of one sum of an output. It starts from zero for every block of rows and is added to what
 // earlier ones gave, so that no chain of roundings is longer than a block.
@@ -40,15 +37,18 @@ struct PairEntries {
   RELPROP_INLINE std::int64_t at(std::int32_t i) const { return row[i] * kRowFloats; }
 };
 
-// Adds the entries of one of the four groups: rows of source0 to c0, of source1 to c1. Every few
-// entries have sums of their own, which cuts the chains of roundings.
+// Adds the entries of one of the four groups: rows of source0 to c0, of source1 to c1. Chains of
+// kPairChain entries, the last one of up to kLastPairChain, have sums of their own: as many entries
+// as a group has, 32 on average, make SqueezeNet's heatmaps 1.1 to 1.2 times less exact. With
+// AVX-512 chains of 12 take 1 to 3 % more time than that; with AVX2 an end costs as much as two or
+// three entries, and chains of 16 to 24 take 0.7 to 0.85 of the time of chains of 12.
 template <bool kSameSource, int kVectors, class Entries>
 RELPROP_INLINE void add_group(const Entries& entries, int group, const float* source0,
                               const float* source1, PairSum<kVectors>& c0, PairSum<kVectors>& c1) {
   const std::int32_t end = entries.group[group + 1];
   for (std::int32_t i = entries.group[group]; i < end;) {
     PairSum<kVectors> own0, own1;
-    const std::int32_t stop = least(i + kPairChain, end);
+    const std::int32_t stop = end - i > kLastPairChain ? i + kPairChain : end;
     for (; i < stop; ++i) {
       const float* a = source0 + entries.at(i);
       const float* b = source1 + entries.at(i);
@@ -68,44 +68,36 @@ RELPROP_INLINE void add_group(const Entries& entries, int group, const float* so
   }
 }
 
-// What the positive and the negative weights of a pair of outputs give: positive weights meet
-// source a, negative ones b.
-template <int kVectors>
-struct PairSums {
-  PairSum<kVectors> plus0, plus1, minus0, minus1;
-
-  template <bool kSameSource, class Entries>
-  RELPROP_INLINE void add(const Entries& entries, const float* a, const float* b) {
-    add_group<true>(entries, 0, a, a, plus0, plus1);
-    add_group<kSameSource>(entries, 1, a, b, plus0, minus1);
-    add_group<true>(entries, 2, b, b, minus0, minus1);
-    add_group<kSameSource>(entries, 3, b, a, minus0, plus1);
-  }
-};
-
 // z+, z- and, if wanted, their sum of one pair of outputs.
 template <int kVectors, class Entries>
 inline void add_split_pair(const Entries& entries, const float* source, bool fresh, float* plus,
                            float* minus, float* sum) {
-  PairSums<kVectors> s;
-  s.template add<true>(entries, source, source);
-  put_vectors(fresh, s.plus0.v, plus);
-  put_vectors(fresh, s.plus1.v, plus + kPanelLanes);
-  put_vectors(fresh, s.minus0.v, minus);
-  put_vectors(fresh, s.minus1.v, minus + kPanelLanes);
+  PairSum<kVectors> plus0, plus1, minus0, minus1;
+  add_group<true>(entries, 0, source, source, plus0, plus1);
+  add_group<true>(entries, 1, source, source, plus0, minus1);
+  add_group<true>(entries, 2, source, source, minus0, minus1);
+  add_group<true>(entries, 3, source, source, minus0, plus1);
+  put_vectors(fresh, plus0.v, plus);
+  put_vectors(fresh, plus1.v, plus + kPanelLanes);
+  put_vectors(fresh, minus0.v, minus);
+  put_vectors(fresh, minus1.v, minus + kPanelLanes);
   if (sum == nullptr) return;
-  put_vectors(fresh, (s.plus0 + s.minus0).v, sum);
-  put_vectors(fresh, (s.plus1 + s.minus1).v, sum + kPanelLanes);
+  put_vectors(fresh, (plus0 + minus0).v, sum);
+  put_vectors(fresh, (plus1 + minus1).v, sum + kPanelLanes);
 }
 
-// sum w (w >= 0 ? a : b) of one pair of outputs.
+// sum w (w >= 0 ? a : b) of one pair of outputs. Sums of their own for both signs would take 1.1
+// times as long (AVX2).
 template <bool kSameSource, int kVectors, class Entries>
 inline void add_blend_pair(const Entries& entries, const float* a, const float* b, bool fresh,
                            float* sums) {
-  PairSums<kVectors> s;
-  s.template add<kSameSource>(entries, a, b);
-  put_vectors(fresh, (s.plus0 + s.minus0).v, sums);
-  put_vectors(fresh, (s.plus1 + s.minus1).v, sums + kPanelLanes);
+  PairSum<kVectors> sum0, sum1;
+  add_group<true>(entries, 0, a, a, sum0, sum1);
+  add_group<kSameSource>(entries, 1, a, b, sum0, sum1);
+  add_group<true>(entries, 2, b, b, sum0, sum1);
+  add_group<kSameSource>(entries, 3, b, a, sum0, sum1);
+  put_vectors(fresh, sum0.v, sums);
+  put_vectors(fresh, sum1.v, sums + kPanelLanes);
 }
 
 // Two sources of a tile of pixels: a and b, or the positive and the negative part of a.

@@ -65,6 +65,62 @@ inline Vec by_sign_bit(Vec x, Vec plus, Vec minus) {
   return {_mm256_blendv_ps(plus.v, minus.v, x.v)};
 }
 
+// Front[m]: the numbers of the bits of m that are set, then zeros.
+struct Front {
+  std::uint8_t lane[256][8];
+};
+constexpr Front make_front() {
+  Front front{};
+  for (int m = 0; m < 256; ++m)
+    for (int i = 0, count = 0; i < 8; ++i)
+      if (m >> i & 1) front.lane[m][count++] = static_cast<std::uint8_t>(i);
+  return front;
+}
+constexpr Front kFront = make_front();
+
+// a[0] b[0] a[1] b[1] ... for two vectors.
+inline void interleave(__m256 a, __m256 b, __m256 (&to)[2]) {
+  const __m256 low = _mm256_unpacklo_ps(a, b), high = _mm256_unpackhi_ps(a, b);
+  to[0] = _mm256_permute2f128_ps(low, high, 0x20);
+  to[1] = _mm256_permute2f128_ps(low, high, 0x31);
+}
+
+// Packs the lanes where one of the kValues arrays is not zero to the front of `to`, an entry's
+// values side by side, and their numbers, counted from `number`, to the front of `index`. n lanes
+// are given and may be written; returns how many are packed.
+#define RELPROP_COMPRESSES
+template <int kValues>
+inline int pack_nonzero(const float* const (&from)[kValues], std::int64_t n, int number, float* to,
+                        std::uint8_t* index) {
+  static_assert(kValues == 1 || kValues == 2);
+  __m256 v[kValues], nonzero = _mm256_setzero_ps();
+  for (int i = 0; i < kValues; ++i) {
+    v[i] = (n == Vec::kWidth ? Vec::load(from[i]) : Vec::load(from[i], n)).v;
+    nonzero = _mm256_or_ps(nonzero, _mm256_cmp_ps(v[i], _mm256_setzero_ps(), _CMP_NEQ_UQ));
+  }
+  const auto keep = static_cast<unsigned>(_mm256_movemask_ps(nonzero));
+  const int count = __builtin_popcount(keep);
+  const __m128i front = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kFront.lane[keep]));
+  const __m128i numbers = _mm_add_epi8(front, _mm_set1_epi8(static_cast<char>(number)));
+  for (int i = 0; i < kValues; ++i)
+    v[i] = _mm256_permutevar8x32_ps(v[i], _mm256_cvtepu8_epi32(front));
+  __m256 packed[kValues];
+  if constexpr (kValues == 1) packed[0] = v[0];
+  if constexpr (kValues == 2) interleave(v[0], v[1], packed);
+  if (n == Vec::kWidth) {
+    for (int i = 0; i < kValues; ++i) Vec{packed[i]}.store(to + Vec::kWidth * i);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(index), numbers);
+    return count;
+  }
+  float value[kValues * Vec::kWidth];
+  std::uint8_t lane[16];
+  for (int i = 0; i < kValues; ++i) Vec{packed[i]}.store(value + Vec::kWidth * i);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(lane), numbers);
+  for (int i = 0; i < kValues * count; ++i) to[i] = value[i];
+  for (int i = 0; i < count; ++i) index[i] = lane[i];
+  return count;
+}
+
 inline float sum_of_lanes(Vec x) {
   float lane[Vec::kWidth];
   x.store(lane);
@@ -95,13 +151,14 @@ inline void transpose_vectors(Vec (&x)[8]) {
   }
 }
 
-constexpr bool kCompresses = false;
+constexpr bool kShortLists = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 16 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once
 constexpr bool kListsPairs = false;
 constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 6;
+constexpr int kPairChain = 16, kLastPairChain = 24;
 constexpr float kSkipBelow[] = {0.52f, 0.33f, 0.42f, 0.42f, 0.42f};
 
 }  // namespace

@@ -151,13 +151,14 @@ inline void transpose_vectors(Vec (&x)[16]) {
   }
 }
 
-constexpr bool kCompresses = true;
+constexpr bool kShortLists = true;
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weights stay in L1
 constexpr bool kListsPairs = true;  // 16 for four outputs
 constexpr int kDenseVectors = 4;    // 24 for six pixels
 constexpr int kPanelVectors = 4;
+constexpr int kPairChain = 12, kLastPairChain = 12;
 constexpr float kSkipBelow[] = {0.6f, 0.41f, 0.44f, 0.44f, 0.44f};
 
 }  // namespace

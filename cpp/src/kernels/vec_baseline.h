@@ -81,13 +81,14 @@ inline void transpose_vectors(Vec (&x)[4]) {
     x[c].v = Floats{rows[0].v[c], rows[1].v[c], rows[2].v[c], rows[3].v[c]};
 }
 
-constexpr bool kCompresses = false;
+constexpr bool kShortLists = false;
 constexpr int kRegisters = 16;
 constexpr int kBlockVectors = 4;
 constexpr int kSlidingVectors = 2;
 constexpr bool kListsPairs = false;
 constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 4;
+constexpr int kPairChain = 12, kLastPairChain = 12;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 
 }  // namespace

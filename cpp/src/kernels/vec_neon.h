@@ -75,13 +75,14 @@ inline void transpose_vectors(Vec (&x)[4]) {
   x[3].v = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
 
-constexpr bool kCompresses = false;
+constexpr bool kShortLists = false;
 constexpr int kRegisters = 32;
 constexpr int kBlockVectors = 4;    // 8 accumulators for two sums, of 32 registers
 constexpr int kSlidingVectors = 4;  // 24 for three outputs at once
 constexpr bool kListsPairs = false;
 constexpr int kDenseVectors = 4;  // 24 for six pixels
 constexpr int kPanelVectors = 4;
+constexpr int kPairChain = 12, kLastPairChain = 12;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 
 }  // namespace
