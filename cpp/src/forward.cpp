@@ -101,7 +101,8 @@ const float* bias_at(const std::vector<float>& bias, bool wanted, std::int64_t c
 }
 
 // Denominators wait for the backward pass. More of them than a cache holds are written past it:
-// they need not be read from memory first (4 to 6 % of SqueezeNet, EfficientNet-Lite0 and VGG-16).
+// they need not be read from memory first (AVX-512: 4 to 6 % of SqueezeNet, EfficientNet-Lite0,
+// VGG-16).
 constexpr std::int64_t kFarValues = 1 << 18;
 
 // Bias, denominators and activation for a tile.
