@@ -18,11 +18,12 @@ unexport PYTHONPATH PYTHONHOME
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint types test-cpp test-python sanitize bench bench-programs format wheel clean
+.PHONY: help demo test lint types test-cpp test-python test-neon sanitize bench bench-programs format wheel clean
 
 help:
 	@echo 'demo         explain the shipped digits, write demo/report.html'
 	@echo 'test         lint, types, test-cpp and test-python'
+	@echo 'test-neon    C++ tests for AArch64 under emulation (half an hour)'
 	@echo 'sanitize     C++ tests under address, undefined-behaviour and thread sanitizers'
 	@echo 'bench        relprop against its rivals (40 min); ARGS="--help" lists parts and options'
 	@echo 'format       bring all sources into the house format'
@@ -69,6 +70,14 @@ test-cpp: $(VENV)/.build
 
 test-python: $(VENV)/.test $(VENV)/.package
 	$(BIN)/python -m pytest $(ARGS)
+
+# Needs a compiler for AArch64 with its C library, and QEMU's user mode. NEON: options for ctest.
+test-neon: $(VENV)/.build
+	$(CMAKE) -B $(BUILD)/neon -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ \
+	  '-DCMAKE_CROSSCOMPILING_EMULATOR=qemu-aarch64;-L;/usr/aarch64-linux-gnu'
+	$(BIN)/cmake --build $(BUILD)/neon
+	$(CTEST) $(BUILD)/neon $(NEON)
 
 # libgomp is not instrumented, so the thread sanitizer sees a build without OpenMP: what it checks is
 # that threads of the caller can share a plan.
