@@ -11,6 +11,10 @@
 // Backward, s+ and s- are two sources and the sign of the weight picks one instead.
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
+// Entries of a chain: as many as a group has, 32 on average, make SqueezeNet's heatmaps 1.1 to 1.4
+// times less exact. 12 take 1 to 3 % more time with AVX-512, 12 % with AVX2, where 16 to 24 would
+// take 6 % and make a sum near zero of a small ResNet nine times less exact.
+constexpr std::int32_t kPairChain = 12;
 
 // Lanes of one sum of an output. It starts from zero for every block of rows and is added to what
 // earlier ones gave, so that no chain of roundings is longer than a block.
@@ -37,18 +41,15 @@ struct PairEntries {
   RELPROP_INLINE std::int64_t at(std::int32_t i) const { return row[i] * kRowFloats; }
 };
 
-// Adds the entries of one of the four groups: rows of source0 to c0, of source1 to c1. Chains of
-// kPairChain entries, the last one of up to kLastPairChain, have sums of their own: as many entries
-// as a group has, 32 on average, make SqueezeNet's heatmaps 1.1 to 1.2 times less exact. With
-// AVX-512 chains of 12 take 1 to 3 % more time than that; with AVX2 an end costs as much as two or
-// three entries, and chains of 16 to 24 take 0.7 to 0.85 of the time of chains of 12.
+// Adds the entries of one of the four groups: rows of source0 to c0, of source1 to c1. Every few
+// entries have sums of their own, which cuts the chains of roundings.
 template <bool kSameSource, int kVectors, class Entries>
 RELPROP_INLINE void add_group(const Entries& entries, int group, const float* source0,
                               const float* source1, PairSum<kVectors>& c0, PairSum<kVectors>& c1) {
   const std::int32_t end = entries.group[group + 1];
   for (std::int32_t i = entries.group[group]; i < end;) {
     PairSum<kVectors> own0, own1;
-    const std::int32_t stop = end - i > kLastPairChain ? i + kPairChain : end;
+    const std::int32_t stop = least(i + kPairChain, end);
     for (; i < stop; ++i) {
       const float* a = source0 + entries.at(i);
       const float* b = source1 + entries.at(i);

@@ -159,7 +159,6 @@ constexpr int kSlidingVectors = 2;  // 12 for three outputs at once
 constexpr bool kListsPairs = false;
 constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 6;
-constexpr int kPairChain = 16, kLastPairChain = 24;
 constexpr float kSkipBelow[] = {0.52f, 0.33f, 0.42f, 0.42f, 0.42f};
 
 }  // namespace

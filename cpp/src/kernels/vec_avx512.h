@@ -158,7 +158,6 @@ constexpr int kSlidingVectors = 2;  // 12 for three outputs at once; their weigh
 constexpr bool kListsPairs = true;  // 16 for four outputs
 constexpr int kDenseVectors = 4;    // 24 for six pixels
 constexpr int kPanelVectors = 4;
-constexpr int kPairChain = 12, kLastPairChain = 12;
 constexpr float kSkipBelow[] = {0.6f, 0.41f, 0.44f, 0.44f, 0.44f};
 
 }  // namespace

@@ -88,7 +88,6 @@ constexpr int kSlidingVectors = 2;
 constexpr bool kListsPairs = false;
 constexpr int kDenseVectors = 2;  // 12 for six pixels
 constexpr int kPanelVectors = 4;
-constexpr int kPairChain = 12, kLastPairChain = 12;
 constexpr float kSkipBelow[] = {0.55f, 0.4f, 0.42f, 0.42f, 0.42f};
 
 }  // namespace
