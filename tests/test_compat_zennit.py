@@ -236,6 +236,9 @@ def test_modules_without_a_hook_have_the_plain_gradient(
     zennit: Any, x: Any, name: str, sums: bool
 ) -> None:
     """A layer map for convolutions, perhaps for sums; activations and the rest have none."""
+    # Without the first image: the branches of one of its sums cancel so nearly that a unit in the
+    # last place of either is 6e-5 of the relevance, whoever computes it.
+    x = x[1:]
     module = seeded(PLAIN[name]())
 
     def composite(package: Any) -> Any:
@@ -250,11 +253,11 @@ def test_modules_without_a_hook_have_the_plain_gradient(
     with zennit.attribution.Gradient(copy.deepcopy(module), composite(zennit)) as attributor:
         _, theirs = attributor(x)
     moved = [
-        expected(zennit, within_rounding(module, k), composite(zennit), x)[1] for k in range(32)
+        expected(zennit, within_rounding(module, k), composite(zennit), x)[1] for k in range(4)
     ]
     _, actual = ours.attribution.Gradient(module, composite(ours))(x)
     unknown = max(error(other, relevance) for other in (theirs, *moved))
-    assert error(actual, relevance) < max(RELATIVE, 4 * unknown)
+    assert error(actual, relevance) < max(RELATIVE, 3 * unknown)
 
 
 @pytest.mark.parametrize("name", ["densenet", "mobilenet-v3", "shufflenet-v2"])

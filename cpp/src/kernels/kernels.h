@@ -420,7 +420,7 @@ struct Kernels {
   // on VGG-16's layers. It makes a product of what it does not skip, two where there are two sums;
   // the others (dense for plain sums, sign-partitioned for the rest) make one of everything.
   const float* skip_below;
-  bool lists_pairs;  // skip takes SkipArgs::pairs
+  bool lists_pairs;  // list and skip take pairs of pixels
   bool short_lists;  // lists of one tap may pay, see choose_path
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode

@@ -113,7 +113,7 @@ void list(const ListArgs& args) noexcept {
                             begin};
       if (args.by_sign) {
         list_signs(args, block);
-      } else if (kListsPairs && args.pairs) {
+      } else if (args.pairs) {
         if constexpr (kListsPairs)
           args.b ? list_block<2, 2>(args, block) : list_block<1, 2>(args, block);
       } else {
