@@ -1,6 +1,6 @@
 // Lists of non-zero entries, for the zero-skipping product.
 
-// pack_nonzero for instruction sets without a compressing move (it is theirs where there is one).
+// pack_nonzero for instruction sets that have none of their own.
 // Every entry is written at the end of the list and the list grows only where the entry is not
 // zero, so there is no branch to mispredict. A list that is full is written past its end once; the
 // scratch block takes that.

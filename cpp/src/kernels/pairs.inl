@@ -12,8 +12,8 @@
 
 constexpr std::int64_t kPanelLanes = kPanelVectors * Vec::kWidth;
 // Entries of a chain: as many as a group has, 32 on average, make SqueezeNet's heatmaps 1.1 to 1.4
-// times less exact. 12 take 1 to 3 % more time with AVX-512, 12 % with AVX2, where 16 to 24 would
-// take 6 % and make a sum near zero of a small ResNet nine times less exact.
+// times less exact. 12 take 1 to 3 % more time with AVX-512, 12 % with AVX2 (16 to 24 take 6 %, and
+// its z+ heatmaps are 1.1 times less exact).
 constexpr std::int32_t kPairChain = 12;
 
 // Lanes of one sum of an output. It starts from zero for every block of rows and is added to what

@@ -1,5 +1,7 @@
 #pragma once
 
+#define RELPROP_COMPRESSES  // pack_nonzero: packs lanes by a table
+
 #include <immintrin.h>
 
 #include <cstdint>
@@ -89,7 +91,6 @@ inline void interleave(__m256 a, __m256 b, __m256 (&to)[2]) {
 // Packs the lanes where one of the kValues arrays is not zero to the front of `to`, an entry's
 // values side by side, and their numbers, counted from `number`, to the front of `index`. n lanes
 // are given and may be written; returns how many are packed.
-#define RELPROP_COMPRESSES
 template <int kValues>
 inline int pack_nonzero(const float* const (&from)[kValues], std::int64_t n, int number, float* to,
                         std::uint8_t* index) {
