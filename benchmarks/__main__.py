@@ -20,8 +20,9 @@ from benchmarks.tables import TABLES
 PARTS = sorted(file.stem.removeprefix("bench_") for file in ROOT.glob("benchmarks/bench_*.py"))
 NOTHING_SELECTED = 5  # of pytest: a part of which --quick leaves nothing
 QUICK = ["--budget=1", "--fast-rivals", "-m", "not full"]
-# A full run measures these parts once more with the instruction set of most machines.
-ALSO_AVX2 = {
+# A full run measures these parts once more with the instruction set of more machines.
+ALSO = {"amx": "avx512", "avx512": "avx2"}
+ALSO_PARTS = {
     "kernels": ["--fast-rivals"],
     "latency": ["--budget=2"],
     "networks": ["--budget=2", "--fast-rivals", "-k", "8-alpha"],
@@ -89,8 +90,8 @@ def main() -> int:
         effort = QUICK if options.quick else []
         runs = [(part, isa, effort) for part in options.parts or PARTS]
         everything = not (options.parts or options.quick or options.isa)
-        if everything and isa == "avx512":
-            runs += [(part, "avx2", effort) for part, effort in ALSO_AVX2.items()]
+        if everything and isa in ALSO:
+            runs += [(part, ALSO[isa], effort) for part, effort in ALSO_PARTS.items()]
     failed = [(part, isa) for part, isa, effort in runs if measure(part, isa, [*effort, *more])]
     if isa not in report.measured():
         print(f"nothing has been measured with {isa}", file=sys.stderr)

@@ -14,7 +14,7 @@ from benchmarks.bench import Bench
 from relprop import info
 
 LINE = re.compile(
-    r"(?P<kernel>skip|partition|planar|dense) +(?P<layer>\S+ \S+) +(?P<mode>.*?) +"
+    r"(?P<kernel>skip|partition|matrix|planar|dense) +(?P<layer>\S+ \S+) +(?P<mode>.*?) +"
     r"density +(?P<density>[\d.]+) +(?P<ms>[\d.]+) ms +(?P<gflops>[\d.]+) GFLOP/s +"
     r"share +(?P<share>[\d.]+)"
 )

@@ -645,7 +645,7 @@ ERRORS: list[Case] = [
         image,
         lambda m: _core.Plan(m, isa="sse9"),
         ValueError,
-        "isa 'sse9'; accepted: reference, baseline, avx2, avx512, neon",
+        "isa 'sse9'; accepted: reference, baseline, avx2, avx512, amx, neon",
     ),
     (
         "negative workspace",

@@ -36,8 +36,6 @@ constexpr std::int64_t kFewPixels = 4;
 // more non-zero values than lists of single pixels do.
 constexpr std::int64_t kPairWidth = 28;
 constexpr double kPairDensity = 0.2, kPairGain = 1.3;
-// Of a source that is made for a tile: 768 KiB, of L2.
-constexpr std::int64_t kFilledFloats = 196608;
 // Points of a list row where the layer has no rows: enough for a tile to be made of a few.
 constexpr std::int64_t kPointRow = 64;
 
@@ -50,9 +48,11 @@ std::string nonzero_share(double density) {
   return std::to_string(std::lround(100 * density)) + " % non-zero expected";
 }
 
-// By the dense product or by panels, which take any source.
-Path dense_path(const ContractionShape& s, Mode mode) {
-  return mode == Mode::plain && s.channels >= kDenseChannels ? Path::dense : Path::partition;
+// By matrix unit, by the dense product or by panels, which take any source.
+Path dense_path(const ContractionShape& s, Mode mode, const Kernels& kernels) {
+  if (s.channels < kDenseChannels) return Path::partition;
+  if (kernels.matrix[0] != nullptr) return Path::matrix;
+  return mode == Mode::plain ? Path::dense : Path::partition;
 }
 
 // Ways that the geometry leaves open: the source may be listed in pairs, it may be copied into
@@ -77,7 +77,9 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
     if (open.phases) return {Path::phases, "most taps lie between strides"};
     return {Path::skip, "most taps lie between strides"};
   }
-  const Path rest = dense_path(s, mode);
+  const Path rest = dense_path(s, mode, kernels);
+  if (rest == Path::matrix && s.taps() == 1 && source.density >= kRareDensity)
+    return {rest, "one tap"};
   if (rest == Path::dense && s.taps() == 1 && source.density >= kShortListDensity)
     return {Path::dense, "one tap, plain"};
   // One vector of outputs is too few sums to hide how long an addition takes, but lists of few
@@ -112,7 +114,9 @@ void find_sources(Contraction& c) {
 
 // For the paths that read the source as it is, through tables.
 void pack_dense_source(Contraction& c, const WeightView& weight, const Kernels& kernels) {
-  if (c.path == Path::dense) {
+  if (c.path == Path::matrix) {
+    c.matrix = pack_matrix(weight);
+  } else if (c.path == Path::dense) {
     c.dense = pack_dense(weight, kernels);
   } else {
     c.partition = pack_partition(weight, c.mode);
@@ -139,6 +143,7 @@ const char* path_name(Path path) {
     case Path::skip: return "zero-skipping";
     case Path::dense: return "dense";
     case Path::partition: return "sign-partitioned";
+    case Path::matrix: return "matrix unit";
     case Path::planar: return "sign-partitioned in planes";
     case Path::fold: return "zero-skipping by tap";
     case Path::narrow: return "dot-product";
@@ -160,8 +165,9 @@ bool ContractionShape::pointwise() const {
 }
 
 std::int64_t Contraction::weight_bytes() const {
-  std::int64_t bytes =
-      (skip.data.size() + dense.data.size() + narrow.size() + depthwise.size()) * 4;
+  std::int64_t bytes = (skip.data.size() + dense.data.size() + matrix.data.size() + narrow.size() +
+                        depthwise.size()) *
+                       4;
   for (const auto& group : partition) bytes += group.bytes();
   for (const auto& group : planar) bytes += group.bytes();
   for (const Phase& phase : phases.phase) bytes += phase.product.weight_bytes();
@@ -192,6 +198,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
       break;
     case Path::fold: make_fold(c, weight, kernels); break;
     case Path::dense:
+    case Path::matrix:
     case Path::partition: pack_dense_source(c, weight, kernels); break;
     case Path::planar:
       c.planes = std::move(planes);
@@ -211,7 +218,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
 Contraction make_dense_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                                    SourceFacts source, const Kernels& kernels) {
   Contraction c = start_contraction(std::move(shape), mode, source);
-  c.path = dense_path(c.shape, mode);
+  c.path = dense_path(c.shape, mode, kernels);
   pack_dense_source(c, weight, kernels);
   return c;
 }

@@ -15,6 +15,7 @@ enum class Path {
   skip,       // zero-skipping: lists of non-zero sources, lanes over output channels
   dense,      // plain, dense sources: lanes over output channels, several pixels at once
   partition,  // sign-partitioned: a panel of sources, lanes over output pixels
+  matrix,     // by a matrix unit: tiles of pixels, rows and outputs, floats in three parts
   planar,     // few channels and outputs: the same, with planes in place of panels
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
   narrow,     // few outputs: dot products, lanes over source channels
@@ -75,6 +76,7 @@ struct Contraction {
   PlanarWeights planar;
   Planes planes;
   DenseWeights dense;
+  MatrixWeights matrix;
   Phases phases;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
   AlignedFloats narrow, depthwise;

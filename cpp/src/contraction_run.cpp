@@ -252,6 +252,7 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
     case Path::dense: return kTileFloats;
     case Path::partition:
       return paired_scratch(s, kernels) + (c.pointwise ? 2 * kernels.panel_lanes * s.channels : 0);
+    case Path::matrix: return matrix_floats(c);
     case Path::planar: return planar_floats(c, kernels);
     case Path::fold: return fold_scratch(c, kernels);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
@@ -271,6 +272,8 @@ bool fills_tiles(const Contraction& c, const Kernels& kernels, std::int64_t n, i
   if (c.path == Path::depthwise) tiles = ceil_div(s.out_height, c.fill_rows);
   if (c.path == Path::partition && c.pointwise && s.groups == 1)
     tiles = ceil_div(s.out_pixels(), kernels.panel_lanes);
+  if (c.path == Path::matrix && matrix_fills_tiles(c))
+    tiles = ceil_div(s.out_pixels(), kMatrixPixels);
   return tiles > 0 && (threads == 1 || n * tiles >= kTilesPerThread * threads);
 }
 
@@ -291,6 +294,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
       return run_dense(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::partition:
       return run_partition(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::matrix:
+      return run_matrix(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::planar:
       return run_planar(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::narrow:

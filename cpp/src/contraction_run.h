@@ -9,6 +9,9 @@ namespace relprop {
 // Floats of one accumulator array of a tile: three of them and a block of weights fit into L2.
 inline constexpr std::int64_t kTileFloats = 16384;
 
+// Of a source that is made for a tile: 768 KiB, of L2.
+inline constexpr std::int64_t kFilledFloats = 196608;
+
 constexpr AxisTaps no_taps() { return {nullptr, nullptr, nullptr}; }
 
 // The lists and weights of a group of an image.
@@ -32,6 +35,13 @@ void run_fold(const Contraction& c, const Kernels& kernels, const ContractionSou
 Planes planes_of(const ContractionShape& s, Mode mode, const Kernels& kernels);
 std::int64_t planar_floats(const Contraction& c, const Kernels& kernels);
 void run_planar(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                const FinishTile& finish);
+
+// Path::matrix.
+std::int64_t matrix_floats(const Contraction& c);
+bool matrix_fills_tiles(const Contraction& c);
+void run_matrix(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                 std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                 const FinishTile& finish);
 

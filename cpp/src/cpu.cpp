@@ -5,6 +5,10 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace relprop {
 
@@ -30,8 +34,19 @@ std::uint64_t saved_state() {
   return static_cast<std::uint64_t>(high) << 32 | low;
 }
 
+// Linux gives a process the state of the tile registers if it asks for it, once for all threads. It
+// refuses where a thread's signal stack has no room for it.
+bool may_use_tiles() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
 CpuFeatures detect() {
-  constexpr std::uint64_t kYmmState = 0x6, kZmmState = 0xe6;
+  constexpr std::uint64_t kYmmState = 0x6, kZmmState = 0xe6, kTileState = 0x60000;
   const Registers one = cpuid(1, 0), seven = cpuid(7, 0);
   CpuFeatures features;
   if (!bit(one.ecx, 27)) return features;  // OSXSAVE
@@ -39,6 +54,8 @@ CpuFeatures detect() {
   features.avx2_fma = (state & kYmmState) == kYmmState && bit(one.ecx, 12) && bit(seven.ebx, 5);
   features.avx512 = features.avx2_fma && (state & kZmmState) == kZmmState && bit(seven.ebx, 16) &&
                     bit(seven.ebx, 30) && bit(seven.ebx, 17) && bit(seven.ebx, 31);
+  features.amx = features.avx512 && (state & kTileState) == kTileState && bit(seven.edx, 24) &&
+                 bit(seven.edx, 22) && may_use_tiles();
   return features;
 }
 

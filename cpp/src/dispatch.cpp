@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include "cpu.h"
@@ -16,6 +17,19 @@ struct Entry {
   bool runs;
 };
 
+#if defined(RELPROP_HAS_AMX)
+const Kernels& amx_kernels() {
+  static const Kernels kernels = [] {
+    Kernels k = avx512::kernels;
+    k.name = "amx";
+    k.skip_below = amx::kernels.skip_below;
+    std::copy(std::begin(amx::kernels.matrix), std::end(amx::kernels.matrix), k.matrix);
+    return k;
+  }();
+  return kernels;
+}
+#endif
+
 // In order of preference, best last.
 std::vector<Entry> entries() {
   // cpuid traps in virtual machines, at 0.1 ms a call.
@@ -27,6 +41,9 @@ std::vector<Entry> entries() {
 #endif
 #if defined(RELPROP_HAS_AVX512)
   list.push_back({Isa::avx512, &avx512::kernels, features.avx512});
+#endif
+#if defined(RELPROP_HAS_AMX)
+  list.push_back({Isa::amx, &amx_kernels(), features.amx});
 #endif
 #if defined(RELPROP_HAS_NEON)
   list.push_back({Isa::neon, &neon::kernels, true});
@@ -49,6 +66,7 @@ const char* isa_name(Isa isa) {
     case Isa::avx2: return "avx2";
     case Isa::avx512: return "avx512";
     case Isa::neon: return "neon";
+    case Isa::amx: return "amx";
   }
   return "unknown";
 }

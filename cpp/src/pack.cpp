@@ -1,6 +1,7 @@
 #include "pack.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace relprop {
 namespace {
@@ -162,6 +163,61 @@ DenseWeights pack_dense(const WeightView& w, const Kernels& kernels) {
         for (std::int64_t k = 0; k < w.channels; ++k, to += width_at(m0))
           for (std::int64_t l = 0; l < std::min(width_at(m0), w.outputs - m0); ++l)
             to[l] = w.at(g, m0 + l, k, t);
+  return packed;
+}
+
+namespace {
+
+// Rounds to the nearest bfloat16: its upper half is that number, the rest zero.
+float rounded_half(float v) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  bits = (bits + 0x8000u) & 0xffff0000u;
+  std::memcpy(&v, &bits, sizeof bits);
+  return v;
+}
+
+std::uint16_t upper_half(float v) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &v, sizeof bits);
+  return static_cast<std::uint16_t>(bits >> 16);
+}
+
+// The three parts of v, `stride` apart.
+void put_parts(float v, std::int64_t stride, std::uint16_t* to) {
+  for (int part = 0; part < 3; ++part, to += stride) {
+    const float rounded = rounded_half(v);
+    *to = upper_half(rounded);
+    v -= rounded;
+  }
+}
+
+}  // namespace
+
+MatrixWeights pack_matrix(const WeightView& w) {
+  constexpr std::int64_t kTile = kMatrixSide * kMatrixDepth;
+  const std::int64_t rows = w.channels * w.taps;
+  const std::int64_t tiles = ceil_div(w.outputs, kMatrixSide);
+  MatrixWeights packed;
+  packed.group_stride = tiles * ceil_div(rows, kMatrixDepth) * 3 * kTile;
+  packed.data = AlignedFloats(w.groups * packed.group_stride / 2);
+  auto* to = reinterpret_cast<std::uint16_t*>(packed.data.data());
+  for (std::int64_t g = 0; g < w.groups; ++g)
+    for (std::int64_t block = 0; block < rows; block += kMatrixRows)
+      for (std::int64_t n = 0; n < tiles; n += 2) {
+        const std::int64_t together = std::min<std::int64_t>(2, tiles - n);
+        for (std::int64_t step = block; step < std::min(block + kMatrixRows, rows);
+             step += kMatrixDepth, to += 3 * together * kTile)
+          for (std::int64_t r = step; r < std::min(step + kMatrixDepth, rows); ++r)
+            for (std::int64_t m = n * kMatrixSide;
+                 m < std::min((n + together) * kMatrixSide, w.outputs); ++m) {
+              const std::int64_t tile = m / kMatrixSide - n, at = (r - step) % kMatrixSide;
+              put_parts(without_negative_zero(w.at(g, m, r % w.channels, r / w.channels)),
+                        together * kTile,
+                        to + tile * kTile + (at * kMatrixSide + m % kMatrixSide) * 2 +
+                            (r - step) / kMatrixSide);
+            }
+      }
   return packed;
 }
 

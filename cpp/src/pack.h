@@ -71,6 +71,20 @@ struct DenseWeights {
 };
 DenseWeights pack_dense(const WeightView& w, const Kernels& kernels);
 
+// By matrix unit: three bfloat16 of every weight, w1 + w2 + w3 = w, each rounded to the nearest.
+// [group][block of kMatrixRows rows][two tiles of outputs][step of kMatrixDepth rows][part][tile],
+// the last tile of a group alone if their number is odd. Of a step, row r and row r + kMatrixSide
+// lie side by side: a tile is [16 rows][16 outputs][r, r + 16]. What does not exist is zero.
+struct MatrixWeights {
+  AlignedFloats data;             // two numbers each
+  std::int64_t group_stride = 0;  // in numbers
+
+  const std::uint16_t* group(std::int64_t g) const {
+    return reinterpret_cast<const std::uint16_t*>(data.data()) + g * group_stride;
+  }
+};
+MatrixWeights pack_matrix(const WeightView& w);
+
 // Depthwise (outputs = channels = 1 per group): [block of vector_width channels][tap][half][lane];
 // lanes beyond the channels hold zero, halves as above.
 AlignedFloats pack_depthwise(const WeightView& w, Mode mode, int vector_width);

@@ -23,7 +23,8 @@ constexpr RuleKind kRuleKinds[] = {
     RuleKind::gamma,      RuleKind::w_square, RuleKind::flat,   RuleKind::z_box,
     RuleKind::reweighted, RuleKind::pass,     RuleKind::norm,
 };
-constexpr Isa kIsas[] = {Isa::reference, Isa::baseline, Isa::avx2, Isa::avx512, Isa::neon};
+constexpr Isa kIsas[] = {Isa::reference, Isa::baseline, Isa::avx2,
+                         Isa::avx512,    Isa::amx,      Isa::neon};
 
 Rule make_rule(const std::string& kind, float alpha, float beta, float gamma, float stabilizer,
                bool absorb_bias, const py::object& low, const py::object& high) {

@@ -3,7 +3,8 @@
 // and making two sums at once both raise it, so it can exceed the machine's peak. "share" relates
 // it to the peak of fused multiply-adds measured between the runs.
 //
-//   bench_kernels [isa] [skip|partition|planar|dense] [repetitions] [first letters of the layers]
+//   bench_kernels [isa] [skip|partition|matrix|planar|dense] [repetitions] [first letters of the
+//   layers]
 
 #include <algorithm>
 #include <cstdio>
@@ -232,6 +233,43 @@ Result time_dense(const Case& c, const Kernels& kernels, std::int64_t rows, int 
           static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
 }
 
+Result time_matrix(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
+  const Geometry& s = c.shape;
+  const MatrixWeights packed = pack_matrix(c.view());
+  const std::int64_t outputs = std::min<std::int64_t>(s.outputs, 256), arrays = 3;
+  AlignedFloats scratch(matrix_scratch()), sums(arrays * kMatrixPixels * outputs);
+  const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
+  const auto column_source = tap_sources(c.x, s.kernel, s.channels);
+  MatrixArgs args{};
+  args.a = c.a.data();
+  args.b = c.b.data();
+  args.source_stride = args.channels = s.channels;
+  args.nonnegative = c.fill.nonnegative;
+  args.rows = c.taps() * s.channels;
+  args.kernel_width = s.kernel;
+  args.row_source = row_source.data();
+  args.column_source = column_source.data();
+  args.out_height = c.out_height;
+  args.out_width = c.out_width;
+  args.weight = packed.group(0);
+  args.all_outputs = s.outputs;
+  args.outputs = args.out_stride = outputs;
+  args.first = sums.data();
+  args.second = args.first + kMatrixPixels * outputs;
+  args.sum = has_sum(c.mode) ? args.second + kMatrixPixels * outputs : nullptr;
+  args.scratch = scratch.data();
+  const std::int64_t pixels = rows * c.out_width;
+  const auto run = [&] {
+    for (args.p0 = 0; args.p0 < pixels; args.p0 += kMatrixPixels)
+      for (args.m0 = 0; args.m0 < s.outputs; args.m0 += outputs) {
+        args.count = std::min(kMatrixPixels, pixels - args.p0);
+        kernels.matrix[static_cast<int>(c.mode)](args);
+      }
+  };
+  return {best_time(repetitions, run),
+          static_cast<double>(pixels * s.outputs * s.channels * c.taps())};
+}
+
 void report(const char* kernel, const Case& c, const char* layer, const char* mode, Result r,
             double peak) {
   const double rate = 2 * r.multiply_adds / r.seconds / 1e9;
@@ -285,6 +323,9 @@ int main(int argc, char** argv) {
         if (all || std::strcmp(only, "partition") == 0)
           report("partition", c, layer.name, work.name,
                  time_partition(c, kernels, rows, repetitions), peak);
+        if (kernels.matrix[0] && (all || std::strcmp(only, "matrix") == 0))
+          report("matrix", c, layer.name, work.name, time_matrix(c, kernels, rows, repetitions),
+                 peak);
         if (planes_of(c, kernels).rows > 0 && few && (all || std::strcmp(only, "planar") == 0))
           report("planar", c, layer.name, work.name, time_planar(c, kernels, rows, repetitions),
                  peak);

@@ -449,6 +449,52 @@ Sums by_dense(const Case& c, const Kernels& kernels, std::int64_t pixels, std::i
   return sums;
 }
 
+Sums by_matrix(const Case& c, const Kernels& kernels, std::int64_t pixels, std::int64_t outputs) {
+  const Geometry& s = c.shape;
+  const MatrixWeights packed = pack_matrix(c.view());
+  const auto rows = tap_sources(c.y, s.kernel, s.width * c.sources());
+  const auto columns = tap_sources(c.x, s.kernel, c.sources());
+  const std::int64_t step = pixels ? pixels : kMatrixPixels;
+  const std::int64_t block = outputs ? outputs : round_up(s.outputs, kMatrixPair);
+  AlignedFloats scratch(matrix_scratch());
+  Sums sums = empty_sums(c);
+  for (std::int64_t g = 0; g < s.groups; ++g)
+    for (std::int64_t p0 = 0; p0 < c.out_pixels(); p0 += step)
+      for (std::int64_t m0 = 0; m0 < s.outputs; m0 += block) {
+        MatrixArgs args{};
+        args.a = c.a.data() + g * s.channels;
+        args.b = c.b.empty() ? nullptr : c.b.data() + g * s.channels;
+        args.source_stride = c.sources();
+        args.channels = s.channels;
+        args.nonnegative = c.fill.nonnegative;
+        args.rows = c.taps() * s.channels;
+        args.kernel_width = s.kernel;
+        args.row_source = s.pointwise ? nullptr : rows.data();
+        args.column_source = s.pointwise ? nullptr : columns.data();
+        args.out_height = c.out_height;
+        args.out_width = c.out_width;
+        args.p0 = p0;
+        args.count = std::min(step, c.out_pixels() - p0);
+        args.weight = packed.group(g);
+        args.all_outputs = s.outputs;
+        args.m0 = m0;
+        args.outputs = std::min(block, s.outputs - m0);
+        args.out_stride =
+            std::min(block, round_up(s.outputs, kMatrixSide) - m0 / kMatrixSide * kMatrixSide);
+        Results results(round_up(args.count, kMatrixSide) * args.out_stride);
+        args.first = results.first.get();
+        args.second = has_second(c.mode) ? results.second.get() : nullptr;
+        args.sum = has_sum(c.mode) ? results.sum.get() : nullptr;
+        args.scratch = scratch.data();
+        kernels.matrix[static_cast<int>(c.mode)](args);
+        const Sums tile = results.take();
+        for (std::int64_t i = 0; i < args.count; ++i)
+          copy_sums(c.mode, tile, i * args.out_stride, args.outputs, sums,
+                    (p0 + i) * c.results() + g * s.outputs + m0);
+      }
+  return sums;
+}
+
 // Not for split_product, whose third sum is not folded.
 Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Geometry& s = c.shape;

@@ -93,6 +93,9 @@ Sums by_planar(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 // pixels and outputs per call, 0: all; outputs a multiple of the block. Plain products only.
 Sums by_dense(const Case& c, const Kernels& kernels, std::int64_t pixels = 0,
               std::int64_t outputs = 0);
+// pixels and outputs per call, 0: as many as may be; outputs a multiple of kMatrixPair.
+Sums by_matrix(const Case& c, const Kernels& kernels, std::int64_t pixels = 0,
+               std::int64_t outputs = 0);
 // rows: output rows per call, 0: all.
 Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows = 0);

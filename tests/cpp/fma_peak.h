@@ -39,7 +39,7 @@ __attribute__((target("avx2,fma"))) inline void fma_chain_avx2() {
 inline double fma_chain([[maybe_unused]] Isa isa) {
   [[maybe_unused]] const double per_lane = 2.0 * kPeakSteps * kPeakChains;
 #if defined(__x86_64__)
-  if (isa == Isa::avx512) return fma_chain_avx512(), per_lane * 16;
+  if (isa == Isa::avx512 || isa == Isa::amx) return fma_chain_avx512(), per_lane * 16;
   if (isa == Isa::avx2) return fma_chain_avx2(), per_lane * 8;
 #endif
   return 0;

@@ -23,6 +23,7 @@ Sums run_skip_pairs(const Case& c, const Kernels& kernels) {
 Sums run_partition(const Case& c, const Kernels& kernels) { return by_partition(c, kernels); }
 Sums run_planar(const Case& c, const Kernels& kernels) { return by_planar(c, kernels); }
 Sums run_dense(const Case& c, const Kernels& kernels) { return by_dense(c, kernels); }
+Sums run_matrix(const Case& c, const Kernels& kernels) { return by_matrix(c, kernels); }
 Sums run_fold(const Case& c, const Kernels& kernels) { return by_fold(c, kernels); }
 Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
 Sums run_depthwise(const Case& c, const Kernels& kernels) { return by_depthwise(c, kernels); }
@@ -55,6 +56,7 @@ void check_case(const Case& c) {
     check_run(c, wanted, kernels, "partition", run_partition);
     if (planes_of(c, kernels).rows > 0) check_run(c, wanted, kernels, "planar", run_planar);
     if (c.mode == Mode::plain) check_run(c, wanted, kernels, "dense", run_dense);
+    if (kernels.matrix[0]) check_run(c, wanted, kernels, "matrix", run_matrix);
   }
 }
 
@@ -146,6 +148,12 @@ void test_tiling(const Kernels& kernels) {
           for (std::int64_t pixels : {1, 4, 7, 12})
             CHECK(same(by_dense(c, kernels, pixels, kernels.dense_lanes), tiles));
         }
+        if (kernels.matrix[0]) {
+          const Sums tiles = by_matrix(c, kernels);
+          for (std::int64_t pixels : {1, 5, 16, 40})
+            CHECK(same(by_matrix(c, kernels, pixels), tiles));
+          CHECK(same(by_matrix(c, kernels, 0, kMatrixPair), tiles));
+        }
         if (planes_of(c, kernels).rows > 0)
           for (std::int64_t rows : {1, 2})
             CHECK(same(by_planar(c, kernels, rows), by_planar(c, kernels)));
@@ -198,6 +206,7 @@ void test_nan(const Kernels& kernels) {
         check_sums(by_partition(c, kernels));
         check_sums(by_planar(c, kernels));
         if (mode == Mode::plain) check_sums(by_dense(c, kernels));
+        if (kernels.matrix[0]) check_sums(by_matrix(c, kernels));
       }
 }
 

@@ -13,7 +13,7 @@
 
 namespace relprop {
 
-enum class Isa { reference, baseline, avx2, avx512, neon };
+enum class Isa { reference, baseline, avx2, avx512, neon, amx };
 
 RELPROP_API const char* isa_name(Isa isa);
 // Instruction sets that both this build and this processor have, best last. reference and baseline

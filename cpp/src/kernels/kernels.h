@@ -256,6 +256,47 @@ struct DenseArgs {
   std::int64_t out_stride;
 };
 
+// The same, and sums by sign, by a matrix unit: output pixels [p0, p0 + count) in row-major order,
+// counted over all samples, and output channels [m0, m0 + outputs), m0 being a multiple of
+// kMatrixPair. Writes first[(p - p0) * out_stride + m - m0] in whole tiles: outputs and pixels are
+// rounded up to kMatrixSide, outputs in front of the group's last kMatrixPair to that.
+struct MatrixArgs {
+  const float* a;              // the first sample, channels last, at the group's first channel
+  const float* b;              // blend modes
+  std::int64_t image_stride;   // floats between samples
+  std::int64_t source_stride;  // channels of a source pixel, all groups
+  std::int64_t channels;       // of the group
+  bool nonnegative;            // split_product: a >= 0 everywhere; otherwise a is split by sign too
+  std::int64_t rows;           // taps * channels
+  std::int64_t kernel_width;
+  const std::int64_t* row_source;  // as in PartitionArgs
+  const std::int64_t* column_source;
+  std::int64_t out_height, out_width;
+  std::int64_t p0, count;       // at most kMatrixPixels
+  const std::uint16_t* weight;  // packed: see pack_matrix in src/pack.h
+  std::int64_t all_outputs;     // of the group
+  std::int64_t m0, outputs;
+  float* first;
+  float* second;
+  float* sum;  // as in SkipArgs
+  std::int64_t out_stride;
+  float* scratch;  // matrix_scratch() floats, 64-byte aligned
+};
+// Pixels and outputs of a tile, rows of a product of two tiles.
+inline constexpr int kMatrixSide = 16, kMatrixDepth = 32;
+// Two tiles of outputs go together.
+inline constexpr int kMatrixPair = 2 * kMatrixSide;
+// Pixels of a call. Panels and the sums of 256 outputs take 0.5 to 1 MB, of L2.
+inline constexpr std::int64_t kMatrixPixels = 256;
+// Rows of a block: its weights take 24 KB, in halves twice that (256 rows: 1.1 times as long where
+// there are no halves, the same where there are).
+inline constexpr std::int64_t kMatrixRows = 128;
+// Two panels and a block of weights by sign, three numbers of 16 bits for a float; four blocks of
+// sums.
+constexpr std::int64_t matrix_scratch() {
+  return 2 * kMatrixRows * (kMatrixPixels + kMatrixPair) * 3 / 2 + 4 * kMatrixPair * kMatrixPair;
+}
+
 inline constexpr int kDepthwisePixels = 4;
 
 // A tap of a depthwise pixel, where its source and its weights are, in floats.
@@ -441,6 +482,13 @@ struct Kernels {
   void (*add)(const AddArgs&) noexcept;
   void (*scale_shift)(const ScaleShiftArgs&) noexcept;
   void (*transpose)(const TransposeArgs&) noexcept;
+  void (*matrix[kModes])(const MatrixArgs&) noexcept;  // null where there is no matrix unit
+};
+
+// What a matrix unit adds to the table of another instruction set.
+struct MatrixKernels {
+  void (*matrix[kModes])(const MatrixArgs&) noexcept;
+  float skip_below[kModes];
 };
 
 // One table per translation unit in this folder; null where the build's target has no such ISA.
@@ -448,6 +496,7 @@ namespace reference { extern const Kernels kernels; }
 namespace baseline { extern const Kernels kernels; }
 namespace avx2 { extern const Kernels kernels; }
 namespace avx512 { extern const Kernels kernels; }
+namespace amx { extern const MatrixKernels kernels; }
 namespace neon { extern const Kernels kernels; }
 
 }  // namespace relprop

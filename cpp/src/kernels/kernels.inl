@@ -92,6 +92,7 @@ extern const Kernels kernels = {
     add,
     scale_shift,
     transpose,
+    {},
 };
 
 }  // namespace relprop::RELPROP_ISA

@@ -498,6 +498,7 @@ const Kernels kernels = {
     add,
     scale_shift,
     transpose,
+    {},
 };
 
 }  // namespace relprop::reference
