@@ -237,7 +237,8 @@ Result time_matrix(const Case& c, const Kernels& kernels, std::int64_t rows, int
   const Geometry& s = c.shape;
   const MatrixWeights packed = pack_matrix(c.view());
   const std::int64_t outputs = std::min<std::int64_t>(s.outputs, 256), arrays = 3;
-  AlignedFloats scratch(matrix_scratch()), sums(arrays * kMatrixPixels * outputs);
+  const std::int64_t stride = round_up(outputs, kMatrixSide);
+  AlignedFloats scratch(matrix_scratch()), sums(arrays * kMatrixPixels * stride);
   const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
   const auto column_source = tap_sources(c.x, s.kernel, s.channels);
   MatrixArgs args{};
@@ -253,10 +254,11 @@ Result time_matrix(const Case& c, const Kernels& kernels, std::int64_t rows, int
   args.out_width = c.out_width;
   args.weight = packed.group(0);
   args.all_outputs = s.outputs;
-  args.outputs = args.out_stride = outputs;
+  args.outputs = outputs;
+  args.out_stride = stride;
   args.first = sums.data();
-  args.second = args.first + kMatrixPixels * outputs;
-  args.sum = has_sum(c.mode) ? args.second + kMatrixPixels * outputs : nullptr;
+  args.second = args.first + kMatrixPixels * stride;
+  args.sum = has_sum(c.mode) ? args.second + kMatrixPixels * stride : nullptr;
   args.scratch = scratch.data();
   const std::int64_t pixels = rows * c.out_width;
   const auto run = [&] {
