@@ -17,7 +17,8 @@ Run = Callable[[], Array]
 PAUSE = 0.1
 # Calls shorter than this are timed in blocks of about this length.
 BLOCK = 0.01
-# What a contender is run for before its turns are planned.
+# What a contender is run for before its turns are planned. Blocks shorter than that are run once
+# before they are timed, so that no one's threads and caches are colder than another's.
 WARM = 0.1
 # Rounds; a rival whose calls are long (s) may take part in one only.
 LEAST, MOST = 5, 21
@@ -33,6 +34,7 @@ class Contender:
     run: Run
     calls: int = 1  # per turn
     rounds: int = 1  # in which it takes part
+    settles: bool = False
     seconds: list[float | None] = field(default_factory=list)  # per call, one per round
 
     def block(self) -> None:
@@ -42,7 +44,7 @@ class Contender:
     def settle(self) -> None:
         """Before a block: caches and clocks as they are in steady use."""
         time.sleep(PAUSE)
-        if self.calls > 1:
+        if self.settles:
             self.block()
 
     def take_turn(self) -> None:
@@ -64,7 +66,8 @@ class Contender:
             self.run()
             seconds = min(seconds, time.perf_counter() - begin)
         self.calls = max(1, math.ceil(BLOCK / seconds)) if seconds < BLOCK else 1
-        turn = PAUSE + seconds * self.calls * (2 if self.calls > 1 else 1)
+        self.settles = seconds * self.calls < WARM
+        turn = PAUSE + seconds * self.calls * (2 if self.settles else 1)
         self.rounds = min(max(int(budget / turn), 1 if seconds > LONG else LEAST), MOST)
         return result
 

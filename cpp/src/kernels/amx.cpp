@@ -1,19 +1,19 @@
-// Products by the matrix unit (AMX): all floats are split into three bfloat16,
+// Products by the matrix unit (AMX): every float is split into three bfloat16,
 //
-//   x = x1 + x2 + x3    rounded to the nearest, so |x2| <= 2^-8 |x|, |x3| <= 2^-17 |x|, no
-//   remainder
+//   x = x1 + x2 + x3    each rounded to the nearest: |x2| <= 2^-8 |x|, |x3| <= 2^-17 |x|, no rest
 //
-// and of the nine products of two such sums the six that count are made: x1 w1, x1 w2, x2 w1, x2
-// w2, x1 w3, x3 w1. What is left out is below 2^-24 |x w|: half a unit in the last place of a
+// and of the nine products of two such sums the six that count are made: x1 w1, x1 w2, x2 w1,
+// x2 w2, x1 w3, x3 w1. What is left out is below 2^-24 |x w|: half a unit in the last place of a
 // float, with either sign. An instruction multiplies 16 pixels x 32 rows by 32 rows x 16 outputs in
-// the time of 16 vectors of multiply-adds, so that six of them are 2.7 times as fast as those
-// vectors. Sums by sign are products with max(w, 0) and min(w, 0).
+// the time of 16 vectors of multiply-adds: six of them are 2.7 times as fast as those vectors, 1.6
+// times with all that is around them. Sums by sign are products with max(w, 0) and min(w, 0).
 //
 // Rows are (tap, channel) pairs. The sources of a tile of pixels are split into a panel, block by
 // block of rows, which stays in L2; 32 x 32 sums stay in four of the eight tile registers. An
-// instruction sums its 32 rows in chains of 16 from zero and adds the two sums to the tile; tiles
-// start from zero in every block of rows: no chain of roundings is long, and none depends on how a
-// call cuts pixels or outputs.
+// instruction sums its 32 rows in chains of 16 from zero and adds the two sums to the tile. Tiles
+// start from zero in every block of rows, and x1 w1 comes last: the other products are summed while
+// the sum is small. So no chain of roundings is long (SqueezeNet's heatmaps would be 1.14 times
+// less exact with x1 w1 among the others), and none depends on how a call cuts pixels or outputs.
 //
 // Denormal numbers count as zero in this unit, inputs and results.
 
@@ -31,150 +31,17 @@ constexpr std::int64_t kBlock = kMatrixPair * kMatrixPair;  // floats of four ti
 constexpr float kZeros[kDepth] = {};
 using Half = std::uint16_t;
 
+// clang-format off: in the order in which they need each other
+#include "amx_parts.inl"
+#include "amx_sums.inl"
+// clang-format on
+
 struct alignas(64) TileShapes {
   std::uint8_t palette = 1, start = 0, reserved[14] = {};
   std::uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 constexpr TileShapes kShapes;
-
-inline std::int64_t least(std::int64_t a, std::int64_t b) { return b < a ? b : a; }
-
-// Rounds to the nearest bfloat16, which is left in the upper half of each lane.
-inline __m512 rounded(__m512 x) {
-  const __m512i up = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-  return _mm512_castsi512_ps(_mm512_and_si512(up, _mm512_set1_epi32(-0x10000)));
-}
-
-// Upper halves of all lanes: lanes of `low` become even numbers, lanes of `high` odd ones.
-inline void store_halves(__m512 low, __m512 high, Half* to) {
-  const __m512i even = _mm512_srli_epi32(_mm512_castps_si512(low), 16);
-  const __m512i upper = _mm512_set1_epi32(-0x10000);
-  _mm512_store_si512(to, _mm512_ternarylogic_epi32(even, _mm512_castps_si512(high), upper, 0xf8));
-}
-
-// The three parts of 32 floats, a tile apart. Number 2 i is float i, number 2 i + 1 float 16 + i;
-// weights are packed in the same order.
-inline void store_parts(__m512 low, __m512 high, Half* to) {
-  for (int part = 0; part < 2; ++part) {
-    const __m512 a = rounded(low), b = rounded(high);
-    store_halves(a, b, to + part * 2 * kTile);
-    low = _mm512_sub_ps(low, a);
-    high = _mm512_sub_ps(high, b);
-  }
-  store_halves(low, high, to + 4 * kTile);
-}
-
-enum class Sign { any, positive, negative };
-template <Sign kSign>
-inline __m512 of_sign(__m512 x) {
-  const __m512i bits = _mm512_castps_si512(x), zero = _mm512_setzero_si512();
-  if constexpr (kSign == Sign::positive) return _mm512_castsi512_ps(_mm512_max_epi32(bits, zero));
-  if constexpr (kSign == Sign::negative) return _mm512_castsi512_ps(_mm512_min_epi32(bits, zero));
-  return x;
-}
-
-// The pixels of a call.
-struct Pixels {
-  const float* from[kMatrixPixels];  // pointwise: the source; else: its sample
-  std::int32_t y[kMatrixPixels], x[kMatrixPixels];
-};
-
-void find_pixels(const MatrixArgs& args, const float* source, Pixels& pixels) {
-  const std::int64_t all = args.out_height * args.out_width;
-  std::int64_t image = args.p0 / all, y = args.p0 % all / args.out_width,
-               x = args.p0 % args.out_width;
-  for (std::int64_t p = 0; p < args.count; ++p) {
-    if (args.row_source == nullptr) {
-      pixels.from[p] = source + (args.p0 + p) * args.source_stride;
-      continue;
-    }
-    pixels.from[p] = source + image * args.image_stride;
-    pixels.y[p] = static_cast<std::int32_t>(y);
-    pixels.x[p] = static_cast<std::int32_t>(x);
-    if (++x < args.out_width) continue;
-    x = 0;
-    if (++y < args.out_height) continue;
-    y = 0;
-    ++image;
-  }
-}
-
-// Where pixels find their sources for one tap.
-struct Tap {
-  const std::int64_t *row, *column;  // null: pointwise
-
-  Tap(const MatrixArgs& args, std::int64_t tap) : row(args.row_source), column(args.column_source) {
-    if (row == nullptr) return;
-    row += tap / args.kernel_width * args.out_height;
-    column += tap % args.kernel_width * args.out_width;
-  }
-
-  // Channel 0 of the source of pixel p; null in the padding.
-  const float* source(const Pixels& pixels, std::int64_t p) const {
-    if (row == nullptr) return pixels.from[p];
-    const std::int64_t of_row = row[pixels.y[p]], of_column = column[pixels.x[p]];
-    return (of_row | of_column) < 0 ? nullptr : pixels.from[p] + of_row + of_column;
-  }
-};
-
-// Rows [r0, r0 + kDepth) of pixel p where they are of several taps, or too few.
-void gather(const MatrixArgs& args, const Pixels& pixels, std::int64_t p, std::int64_t r0,
-            float* to) {
-  const std::int64_t end = least(r0 + kDepth, args.rows);
-  for (std::int64_t r = r0; r < end;) {
-    const std::int64_t c = r % args.channels, n = least(args.channels - c, end - r);
-    const float* from = Tap(args, r / args.channels).source(pixels, p);
-    for (std::int64_t i = 0; i < n; ++i) to[r - r0 + i] = from == nullptr ? 0.0f : from[c + i];
-    r += n;
-  }
-  for (std::int64_t r = end; r < r0 + kDepth; ++r) to[r - r0] = 0;
-}
-
-// Rows [r0, r0 + steps * kDepth) of all pixels: [pair of tiles of pixels][step][part][tile].
-template <Sign kSign>
-void fill_panel(const MatrixArgs& args, const Pixels& pixels, std::int64_t r0, std::int64_t steps,
-                Half* panel) {
-  const std::int64_t padded = round_up(args.count, kSide);
-  const float* source[kMatrixPixels];  // of the tap at hand
-  std::int64_t known = -1;             // that tap
-  for (std::int64_t p = 0; p < padded; ++p) source[p] = nullptr;
-  for (std::int64_t s = 0; s < steps; ++s) {
-    const std::int64_t r = r0 + s * kDepth, c = r % args.channels, tap = r / args.channels;
-    const bool whole = c + kDepth <= args.channels;
-    if (whole && tap != known) {
-      const Tap at(args, tap);
-      for (std::int64_t p = 0; p < args.count; ++p) source[p] = at.source(pixels, p);
-      known = tap;
-    }
-    alignas(64) float gathered[kDepth];
-    for (std::int64_t tile = 0; tile < padded; tile += kSide) {
-      Half* to = panel + (tile / kMatrixPair * steps + s) * kStep + tile / kSide % 2 * kTile;
-      for (std::int64_t p = tile; p < tile + kSide; ++p, to += kDepth) {
-        const float* from = source[p] == nullptr ? kZeros : source[p] + c;
-        if (!whole && p < args.count) {
-          gather(args, pixels, p, r, gathered);
-          from = gathered;
-        }
-        store_parts(of_sign<kSign>(_mm512_loadu_ps(from)),
-                    of_sign<kSign>(_mm512_loadu_ps(from + kSide)), to);
-      }
-    }
-  }
-}
-
-// Weights of kDepth rows and 16 outputs, by sign; `stride` numbers between the parts.
-void split_by_sign(const Half* from, std::int64_t stride, Half* positive, Half* negative) {
-  for (std::int64_t i = 0; i < kTile; i += 32) {
-    const __mmask32 minus = _mm512_movepi16_mask(_mm512_load_si512(from + i));
-    for (int part = 0; part < 3; ++part) {
-      const __m512i w = _mm512_load_si512(from + part * stride + i);
-      _mm512_store_si512(negative + part * stride + i, _mm512_maskz_mov_epi16(minus, w));
-      _mm512_store_si512(positive + part * stride + i,
-                         _mm512_maskz_mov_epi16(static_cast<__mmask32>(~minus), w));
-    }
-  }
-}
 
 // clang-format off: registers are named by literals
 #define RELPROP_LOAD_PIXELS(from)                               \
@@ -189,64 +56,6 @@ void split_by_sign(const Half* from, std::int64_t stride, Half* positive, Half* 
   if constexpr (kPixelTiles == 2) _tile_dpbf16ps(2, 5, 6);      \
   if constexpr (kPixelTiles == 2 && kOutputTiles == 2) _tile_dpbf16ps(3, 5, 7)
 // clang-format on
-
-// Sums of a block of rows for up to 32 pixels and 32 outputs, on their way from the tiles to the
-// results. The tiles' values take a while to arrive: they are added while the next tiles are made.
-struct Sums {
-  const float* block;  // first and second: kBlock floats each, rows of kMatrixPair
-  float *first, *second, *sum;
-  std::int64_t stride, pixels, vectors;
-  bool is_first;
-  std::int64_t at_once = 0, done = 0;  // pixels
-
-  // To be called so often until all pixels are done.
-  void spread_over(std::int64_t calls) { at_once = ceil_div(pixels, calls); }
-
-  template <Mode kMode>
-  inline void add_some() {
-    const std::int64_t end = least(done + at_once, pixels);
-    if (done == end) return;
-    add<kMode>(done, end);
-    done = end;
-  }
-
-  // Rows [begin, end).
-  template <Mode kMode>
-  void add(std::int64_t begin, std::int64_t end) const {
-    if (is_first)
-      vectors == 2 ? add<kMode, true, 2>(begin, end) : add<kMode, true, 1>(begin, end);
-    else
-      vectors == 2 ? add<kMode, false, 2>(begin, end) : add<kMode, false, 1>(begin, end);
-  }
-
- private:
-  template <bool kFirst>
-  static __attribute__((always_inline)) inline void add_to(__m512 v, float* to) {
-    _mm512_storeu_ps(to, kFirst ? v : _mm512_add_ps(v, _mm512_loadu_ps(to)));
-  }
-
-  template <Mode kMode, bool kFirst, int kVectors>
-  __attribute__((always_inline)) inline void add(std::int64_t begin, std::int64_t end) const {
-    const float* from = block + begin * kMatrixPair;
-    float *f = first + begin * stride, *s = second + begin * stride, *both = sum + begin * stride;
-    for (std::int64_t p = begin; p < end; ++p) {
-#pragma GCC unroll 2
-      for (int i = 0; i < kVectors * kSide; i += kSide) {
-        const __m512 v = _mm512_load_ps(from + i);
-        add_to<kFirst>(v, f + i);
-        if constexpr (has_second(kMode)) {
-          const __m512 w = _mm512_load_ps(from + kBlock + i);
-          add_to<kFirst>(w, s + i);
-          if constexpr (has_sum(kMode)) add_to<kFirst>(_mm512_add_ps(v, w), both + i);
-        }
-      }
-      from += kMatrixPair;
-      f += stride;
-      s += stride;
-      both += stride;
-    }
-  }
-};
 
 // Adds the small products of `steps` steps to tiles 0 to 3: all but x1 w1. In this order half of
 // the operands stay where they are: 12 loads for 20 products. Meanwhile some of `waiting` goes to
