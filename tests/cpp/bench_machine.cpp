@@ -82,7 +82,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   Isa isa = Isa::reference;
-  for (Isa candidate : {Isa::baseline, Isa::avx2, Isa::avx512, Isa::neon})
+  for (Isa candidate : available_isas())
     if (std::strcmp(argv[1], isa_name(candidate)) == 0) isa = candidate;
   const int threads = std::max(std::atoi(argv[2]), 1);
   const double operations = test::fma_chain(isa) * threads;
