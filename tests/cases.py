@@ -95,14 +95,14 @@ CONV = [
     _conv("padding-over-kernel", 3, 4, (3, 4), (2, 2), pad_begin=(3, 2), pad_end=(2, 3)),
 ]
 
-# Enough pixels for vectors over pixels, with remainders; rows beyond one block of 128; with 50
+# Enough pixels for vectors over pixels, with remainders; rows beyond one block of 128; with 49
 # outputs and more, enough of all for a matrix unit.
 PANEL = [
     _conv("panel-3x3-20-33", 20, 33, (11, 13), (3, 3), **SAME),
     _conv("panel-pointwise-130-19", 130, 19, (9, 15), (1, 1)),
-    _conv("panel-3x3-35-50", 35, 50, (11, 13), (3, 3), **SAME),
-    _conv("panel-pointwise-40-70", 40, 70, (9, 15), (1, 1)),
-    _conv("panel-stride-2-33-49", 33, 49, (17, 19), (3, 3), stride=(2, 2), pad_begin=(1, 1)),
+    _conv("panel-3x3-97-50", 97, 50, (9, 11), (3, 3), **SAME),
+    _conv("panel-pointwise-70-49", 70, 49, (9, 15), (1, 1)),
+    _conv("panel-stride-2-98-49", 98, 49, (17, 19), (3, 3), stride=(2, 2), pad_begin=(1, 1)),
     _conv("panel-stride-2-7-18", 7, 18, (21, 19), (5, 5), stride=(2, 2), pad_end=(1, 2)),
     _conv("panel-groups-2", 16, 20, (12, 12), (3, 3), groups=2, **SAME),
     _conv("panel-pointwise-stride-2", 20, 33, (17, 15), (1, 1), stride=(2, 2)),

@@ -49,12 +49,14 @@ std::string nonzero_share(double density) {
 }
 
 // Sources are split into parts for a tile of pixels and weights by sign, which takes too long for
-// few outputs and few pixels. Panels need 0.5 to 0.9 of the time for 16 channels of a window,
-// backward for 24 channels of EfficientNet-Lite0, forward for ResNet-50's 7 x 7 pixels.
+// few outputs and few pixels. Panels and lists need 0.5 to 0.9 of the time for 16 channels of a
+// window, backward for 24 channels or 40 outputs of EfficientNet-Lite0 and 64 outputs of a window
+// of VGG-16, and for 7 x 7 pixels.
 bool pays_by_matrix(const ContractionShape& s, Mode mode, const Kernels& kernels) {
-  const std::int64_t channels = reads_b(mode) ? 48 : s.taps() > 1 ? 32 : 16;
-  const std::int64_t outputs = reads_b(mode) ? 32 : 16;
-  const std::int64_t pixels = has_sum(mode) ? kernels.panel_lanes : 1;
+  const bool window = s.taps() > 1, two = reads_b(mode);
+  const std::int64_t channels = two ? 48 : window ? 32 : 16;
+  const std::int64_t outputs = two ? (window ? 96 : 64) : 16;
+  const std::int64_t pixels = mode == Mode::plain ? 1 : kernels.panel_lanes;
   return kernels.matrix[0] != nullptr && s.channels >= channels && s.outputs >= outputs &&
          s.out_pixels() >= pixels;
 }
@@ -88,7 +90,12 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
     return {Path::skip, "most taps lie between strides"};
   }
   const Path rest = dense_path(s, mode, kernels);
-  if (rest == Path::matrix && s.taps() == 1 && source.density >= kRareDensity)
+  const float below =
+      (rest == Path::matrix ? kernels.matrix_below : kernels.skip_below)[static_cast<int>(mode)];
+  // Backward, in images of few pixels, lists of one tap pay.
+  const bool may_list =
+      reads_b(mode) && s.out_pixels() < kManyPixels && source.density < double(below);
+  if (rest == Path::matrix && s.taps() == 1 && source.density >= kRareDensity && !may_list)
     return {rest, "one tap"};
   if (rest == Path::dense && s.taps() == 1 && source.density >= kShortListDensity)
     return {Path::dense, "one tap, plain"};
@@ -100,7 +107,7 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
       (has_sum(mode) || !kernels.short_lists || (reads_b(mode) && s.out_pixels() >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
   const double gain = open.pairs ? kPairGain : 1;
-  if (source.density < gain * double(kernels.skip_below[static_cast<int>(mode)]) && !few)
+  if (source.density < gain * double(below) && !few)
     return {Path::skip, nonzero_share(source.density)};
   if (source.density < 1) return {rest, nonzero_share(source.density)};
   return {rest, source.nonnegative ? "dense, non-negative" : "dense, either sign"};

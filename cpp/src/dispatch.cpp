@@ -22,7 +22,7 @@ const Kernels& amx_kernels() {
   static const Kernels kernels = [] {
     Kernels k = avx512::kernels;
     k.name = "amx";
-    k.skip_below = amx::kernels.skip_below;
+    k.matrix_below = amx::kernels.skip_below;
     std::copy(std::begin(amx::kernels.matrix), std::end(amx::kernels.matrix), k.matrix);
     return k;
   }();

@@ -8,30 +8,44 @@
 namespace relprop {
 namespace {
 
-// Outputs of a call: a panel is made once for so many, and their sums stay in L2.
+// Outputs of a call, at most: a panel is made once for so many, and their sums stay in L2.
 constexpr std::int64_t kOutputs = 256;
-// Pixels of a call, at least, where threads would wait for each other otherwise.
-constexpr std::int64_t kFewPixels = 64;
-constexpr std::int64_t kTilesPerThread = 4;
+// Pixels and outputs of a call, at least.
+constexpr std::int64_t kFew = 64;
+constexpr std::int64_t kCallsPerThread = 2;
 
-std::int64_t outputs_of_call(const ContractionShape& s) {
-  const std::int64_t blocks = ceil_div(s.outputs, kOutputs);
-  return round_up(ceil_div(s.outputs, blocks), kMatrixPair);
+// What a call takes.
+struct Cut {
+  std::int64_t pixels, outputs;
+};
+
+std::int64_t even_part(std::int64_t all, std::int64_t most) {
+  return round_up(ceil_div(all, ceil_div(all, most)), kMatrixPair);
+}
+
+// As much as possible, but so little that threads have something to do. Fewer outputs split the
+// sources more often into parts, fewer pixels the weights by sign.
+Cut cut_of(const ContractionShape& s, std::int64_t pixels, bool all_outputs, int n_threads) {
+  Cut call{kMatrixPixels, kOutputs};
+  const auto calls = [&] {
+    return ceil_div(pixels, call.pixels) * s.groups *
+           (all_outputs ? 1 : ceil_div(s.outputs, call.outputs));
+  };
+  while (n_threads > 1 && calls() < kCallsPerThread * n_threads && call.pixels > kFew) {
+    const bool outputs = !all_outputs && call.outputs >= call.pixels && s.outputs > kFew;
+    (outputs ? call.outputs : call.pixels) /= 2;
+  }
+  return {std::max<std::int64_t>(even_part(pixels, call.pixels), 1),
+          even_part(s.outputs, call.outputs)};
 }
 
 // Floats between pixels of the results.
-std::int64_t sum_stride(const ContractionShape& s) {
-  return std::min(outputs_of_call(s), round_up(s.outputs, kMatrixSide));
+std::int64_t sum_stride(const ContractionShape& s, std::int64_t outputs) {
+  return std::min(outputs, round_up(s.outputs, kMatrixSide));
 }
 
-std::int64_t sum_floats(const ContractionShape& s) { return 3 * kMatrixPixels * sum_stride(s); }
-
-std::int64_t pixels_of_call(std::int64_t pixels, std::int64_t others, int n_threads) {
-  std::int64_t step = kMatrixPixels;
-  while (n_threads > 1 && step > kFewPixels &&
-         ceil_div(pixels, step) * others < kTilesPerThread * n_threads)
-    step /= 2;
-  return std::max<std::int64_t>(round_up(ceil_div(pixels, ceil_div(pixels, step)), kMatrixPair), 1);
+std::int64_t sum_floats(const ContractionShape& s) {
+  return 3 * kMatrixPixels * sum_stride(s, kOutputs);
 }
 
 }  // namespace
@@ -52,9 +66,10 @@ void run_matrix(const Contraction& c, const Kernels& kernels, const ContractionS
                 const FinishTile& finish) {
   const ContractionShape& s = c.shape;
   const std::int64_t pixels = n * s.out_pixels();
-  const std::int64_t outputs = outputs_of_call(s), blocks = ceil_div(s.outputs, outputs);
+  const Cut cut = cut_of(s, pixels, bool(source.fill), n_threads);
+  const std::int64_t step = cut.pixels, outputs = cut.outputs;
+  const std::int64_t blocks = ceil_div(s.outputs, outputs);
   const std::int64_t at_once = source.fill ? blocks : 1;  // blocks that share a filled tile
-  const std::int64_t step = pixels_of_call(pixels, s.groups * blocks / at_once, n_threads);
   const std::int64_t tiles = ceil_div(pixels, step);
   const auto kernel = kernels.matrix[static_cast<int>(c.mode)];
   parallel_for(n_threads, tiles * s.groups * blocks / at_once, [&](std::int64_t item, int thread) {
@@ -77,7 +92,7 @@ void run_matrix(const Contraction& c, const Kernels& kernels, const ContractionS
     args.count = std::min(step, pixels - p0);
     args.weight = c.matrix.group(group);
     args.all_outputs = s.outputs;
-    args.out_stride = sum_stride(s);
+    args.out_stride = sum_stride(s, outputs);
     args.scratch = mine;
     args.first = mine + matrix_scratch();
     args.second = has_second(c.mode) ? args.first + kMatrixPixels * args.out_stride : nullptr;

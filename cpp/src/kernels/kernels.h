@@ -483,6 +483,7 @@ struct Kernels {
   void (*scale_shift)(const ScaleShiftArgs&) noexcept;
   void (*transpose)(const TransposeArgs&) noexcept;
   void (*matrix[kModes])(const MatrixArgs&) noexcept;  // null where there is no matrix unit
+  const float* matrix_below;                           // as skip_below, beside the matrix unit
 };
 
 // What a matrix unit adds to the table of another instruction set.

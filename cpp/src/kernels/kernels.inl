@@ -93,6 +93,7 @@ extern const Kernels kernels = {
     scale_shift,
     transpose,
     {},
+    nullptr,
 };
 
 }  // namespace relprop::RELPROP_ISA

@@ -499,6 +499,7 @@ const Kernels kernels = {
     scale_shift,
     transpose,
     {},
+    nullptr,
 };
 
 }  // namespace relprop::reference
