@@ -236,9 +236,9 @@ Result time_dense(const Case& c, const Kernels& kernels, std::int64_t rows, int 
 Result time_matrix(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
   const Geometry& s = c.shape;
   const MatrixWeights packed = pack_matrix(c.view());
-  const std::int64_t outputs = std::min<std::int64_t>(s.outputs, 256), arrays = 3;
+  const std::int64_t outputs = std::min<std::int64_t>(s.outputs, 256);  // as the plan cuts them
   const std::int64_t stride = round_up(outputs, kMatrixSide);
-  AlignedFloats scratch(matrix_scratch()), sums(arrays * kMatrixPixels * stride);
+  AlignedFloats scratch(matrix_scratch()), sums(3 * kMatrixPixels * stride);
   const auto row_source = tap_sources(c.y, s.kernel, s.width * s.channels);
   const auto column_source = tap_sources(c.x, s.kernel, s.channels);
   MatrixArgs args{};
