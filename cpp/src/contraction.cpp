@@ -17,6 +17,8 @@ constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16, kFoldOutputs = 
 // of outputs, that many channels and rare values to be faster there.
 constexpr std::int64_t kPlanarChannels = 16, kPlanarOutputs = 16;
 constexpr double kPlanarDensity = 0.3;
+constexpr std::int64_t kScatterChannels = 16;
+constexpr double kScatterDensity = 0.3;
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
 // a loop exit. With two sums forward they never do: 0.5 to 1.1 of the time without lists, per layer
 // of SqueezeNet, EfficientNet-Lite0 and ResNet-50. Backward they do with AVX-512 in images of few
@@ -68,15 +70,21 @@ Path dense_path(const ContractionShape& s, Mode mode, const Kernels& kernels) {
 }
 
 // Ways that the geometry leaves open: the source may be listed in pairs, it may be copied into
-// planes, or the outputs may be taken by phase.
+// planes, kernel rows may be read as one tap, values may be scattered, or the outputs may be taken
+// by phase.
 struct Open {
-  bool pairs, planes, phases;
+  bool pairs, planes, kernel_rows, scatter, phases;
 };
 
 Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Open open,
                    const Kernels& kernels) {
   if (s.channels == 1 && s.outputs == 1) return {Path::depthwise, "one channel per group"};
   const bool lists_are_short = s.outputs < kernels.vector_width || s.channels < kNarrowChannels;
+  if (open.scatter && s.channels <= kScatterChannels && source.density <= kScatterDensity)
+    return {Path::scatter, "few channels and outputs, " + nonzero_share(source.density)};
+  if (open.kernel_rows && s.channels < kDenseChannels && s.outputs >= kernels.vector_width &&
+      source.density >= kPlanarDensity)
+    return {Path::dense, "few channels, whole kernel rows"};
   if (open.planes && s.channels <= kPlanarChannels && s.outputs <= kPlanarOutputs &&
       (lists_are_short || source.density >= kPlanarDensity))
     return {Path::planar, "few channels and outputs of a window"};
@@ -129,12 +137,29 @@ void find_sources(Contraction& c) {
   c.column_source = tap_sources(s.x, s.kernel_width, s.source_channels());
 }
 
+// Whether every output column reads one run of source columns: the taps of a kernel row are then as
+// good as one tap of so many channels, a longer loop.
+bool reads_kernel_rows(const ContractionShape& s) {
+  if (s.groups != 1 || s.kernel_width == 1) return false;
+  for (std::int64_t o = 0; o < s.x.size(); ++o) {
+    if (s.x.count(o) != s.kernel_width) return false;
+    const std::int32_t first = s.x.begin[static_cast<std::size_t>(o)];
+    for (std::int32_t t = 0; t < s.kernel_width; ++t) {
+      const auto i = static_cast<std::size_t>(first + t);
+      if (s.x.tap[i] != t || s.x.source[i] - s.x.source[static_cast<std::size_t>(first)] != t)
+        return false;
+    }
+  }
+  return true;
+}
+
 // For the paths that read the source as it is, through tables.
 void pack_dense_source(Contraction& c, const WeightView& weight, const Kernels& kernels) {
   if (c.path == Path::matrix) {
     c.matrix = pack_matrix(weight);
   } else if (c.path == Path::dense) {
     c.dense = pack_dense(weight, kernels);
+    c.kernel_rows = reads_kernel_rows(c.shape);
   } else {
     c.partition = pack_partition(weight, c.mode);
   }
@@ -163,6 +188,7 @@ const char* path_name(Path path) {
     case Path::matrix: return "matrix unit";
     case Path::planar: return "sign-partitioned in planes";
     case Path::fold: return "zero-skipping by tap";
+    case Path::scatter: return "scattered";
     case Path::narrow: return "dot-product";
     case Path::depthwise: return "depthwise";
     case Path::phases: return "phase by phase";
@@ -182,8 +208,8 @@ bool ContractionShape::pointwise() const {
 }
 
 std::int64_t Contraction::weight_bytes() const {
-  std::int64_t bytes = (skip.data.size() + dense.data.size() + matrix.data.size() + narrow.size() +
-                        depthwise.size()) *
+  std::int64_t bytes = (skip.data.size() + scattered.size() + dense.data.size() +
+                        matrix.data.size() + narrow.size() + depthwise.size()) *
                        4;
   for (const auto& group : partition) bytes += group.bytes();
   for (const auto& group : planar) bytes += group.bytes();
@@ -201,9 +227,13 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   const bool in_pairs = sliding.valid && kernels.lists_pairs &&
                         c.shape.source_width >= kPairWidth && source.density >= kPairDensity;
   Planes planes = planes_of(c.shape, mode, kernels);
+  ScatterPlaces places = scatter_of(c.shape, mode, kernels);
   const PhaseSteps steps = phase_steps(c.shape, source.density, kernels);
   Choice choice =
-      choose_path(c.shape, mode, source, {in_pairs, planes.rows > 0, steps.y > 0}, kernels);
+      choose_path(c.shape, mode, source,
+                  {in_pairs, planes.rows > 0, mode == Mode::plain && reads_kernel_rows(c.shape),
+                   places.run > 0, steps.y > 0},
+                  kernels);
   c.path = choice.path;
   c.reason = std::move(choice.reason);
   switch (c.path) {
@@ -220,6 +250,10 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
     case Path::planar:
       c.planes = std::move(planes);
       c.planar = pack_planar(weight, c.planes);
+      break;
+    case Path::scatter:
+      c.scatter = std::move(places);
+      c.scattered = pack_scatter(weight, mode, c.shape.kernel_width, kernels.vector_width);
       break;
     case Path::narrow: c.narrow = pack_narrow(weight); break;
     case Path::depthwise:

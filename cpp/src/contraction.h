@@ -7,6 +7,7 @@
 #include "kernels/kernels.h"
 #include "pack.h"
 #include "planes.h"
+#include "scatter_places.h"
 #include "taps.h"
 
 namespace relprop {
@@ -18,6 +19,7 @@ enum class Path {
   matrix,     // by a matrix unit: tiles of pixels, rows and outputs, floats in three parts
   planar,     // few channels and outputs: the same, with planes in place of panels
   fold,       // few outputs of a window: zero-skipping with lanes over (tap, output), then summed
+  scatter,    // few channels and outputs, rare values: each is added to the outputs it reaches
   narrow,     // few outputs: dot products, lanes over source channels
   depthwise,  // one source channel per output channel
   phases,     // outputs between strides: a dense or a sign-partitioned product for every phase
@@ -75,7 +77,10 @@ struct Contraction {
   PartitionWeights partition;
   PlanarWeights planar;
   Planes planes;
+  ScatterPlaces scatter;
+  AlignedFloats scattered;
   DenseWeights dense;
+  bool kernel_rows = false;  // dense: the columns of a kernel row are read as channels of one tap
   MatrixWeights matrix;
   Phases phases;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs

@@ -124,9 +124,9 @@ void run_dense(const Contraction& c, const Kernels& kernels, const ContractionSo
     DenseArgs args{};
     args.a = source.a + offset;
     args.source_stride = s.source_channels();
-    args.channels = s.channels;
+    args.channels = c.kernel_rows ? s.kernel_width * s.channels : s.channels;
     args.rows = s.taps() * s.channels;
-    args.kernel_width = s.kernel_width;
+    args.kernel_width = c.kernel_rows ? 1 : s.kernel_width;
     args.row_source = c.pointwise ? nullptr : c.row_source.data();
     args.column_source = c.pointwise ? nullptr : c.column_source.data();
     args.out_height = s.out_height;
@@ -255,6 +255,7 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
     case Path::matrix: return matrix_floats(c);
     case Path::planar: return planar_floats(c, kernels);
     case Path::fold: return fold_scratch(c, kernels);
+    case Path::scatter: return scatter_floats(c);
     case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
     case Path::depthwise:
       return round_up(depthwise_scratch(s.taps()), kernels.vector_width) +
@@ -298,6 +299,8 @@ void run_contraction(const Contraction& c, const Kernels& kernels, const Contrac
       return run_matrix(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::planar:
       return run_planar(c, kernels, source, n, scratch, scratch_stride, threads, finish);
+    case Path::scatter:
+      return run_scatter(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::narrow:
       return run_narrow(c, kernels, source, n, scratch, scratch_stride, threads, finish);
     case Path::depthwise:

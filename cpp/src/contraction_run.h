@@ -38,6 +38,13 @@ void run_planar(const Contraction& c, const Kernels& kernels, const ContractionS
                 std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                 const FinishTile& finish);
 
+// Path::scatter. run is 0 where it is not possible.
+ScatterPlaces scatter_of(const ContractionShape& s, Mode mode, const Kernels& kernels);
+std::int64_t scatter_floats(const Contraction& c);
+void run_scatter(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
+                 std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
+                 const FinishTile& finish);
+
 // Path::matrix.
 std::int64_t matrix_floats(const Contraction& c);
 bool matrix_fills_tiles(const Contraction& c);

@@ -121,6 +121,26 @@ AlignedFloats pack_narrow(const WeightView& w) {
   return packed;
 }
 
+AlignedFloats pack_scatter(const WeightView& w, Mode mode, std::int64_t kernel_width,
+                           int vector_width) {
+  const std::int64_t sums = has_second(mode) ? 2 : 1, halves = reads_b(mode) ? 2 : 1;
+  const std::int64_t run = round_up(kernel_width * sums * w.outputs, vector_width);
+  const std::int64_t kernel_height = w.taps / kernel_width;
+  AlignedFloats packed(w.channels * kernel_height * halves * run);
+  for (std::int64_t k = 0; k < w.channels; ++k)
+    for (std::int64_t t = 0; t < w.taps; ++t)
+      for (std::int64_t half = 0; half < halves; ++half)
+        for (std::int64_t sum = 0; sum < sums; ++sum)
+          for (std::int64_t m = 0; m < w.outputs; ++m) {
+            const float v = without_negative_zero(w.at(0, m, k, t));
+            float* to = packed.data() +
+                        ((k * kernel_height + t / kernel_width) * halves + half) * run +
+                        (t % kernel_width * sums + sum) * w.outputs + m;
+            *to = mode == Mode::plain ? v : half == sum ? std::max(v, 0.0f) : std::min(v, 0.0f);
+          }
+  return packed;
+}
+
 PartitionWeights pack_partition(const WeightView& w, Mode mode) {
   const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode);
   PartitionWeights packed(static_cast<std::size_t>(w.groups));

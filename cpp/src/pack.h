@@ -41,6 +41,12 @@ SkipWeights pack_skip(const WeightView& w, Mode mode, bool whole, std::int64_t k
 // The weights of a pointwise product onto (tap, output), packed as above.
 SkipWeights pack_fold(const WeightView& w, Mode mode, const Kernels& kernels);
 
+// Scattered, of a layer without groups: [channel][kernel row][half][run], a run being (kernel
+// column, sum, output), rounded up to whole vectors. What the value a adds to the first and the
+// second sum, then (blend modes) what b adds.
+AlignedFloats pack_scatter(const WeightView& w, Mode mode, std::int64_t kernel_width,
+                           int vector_width);
+
 // Narrow: (groups, taps, outputs, channels).
 AlignedFloats pack_narrow(const WeightView& w);
 

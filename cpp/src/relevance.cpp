@@ -389,8 +389,12 @@ class Backward {
         args.low = layer.low.data() + in_sample * s.out_channels() + tile.channel;
         args.high = layer.high.data() + in_sample * s.out_channels() + tile.channel;
       }
-      run_.kernels.tie(args);
       done += args.rows;
+      if (args.n == args.sum_stride && args.n == args.stride) {  // few channels: one long row
+        args.n *= args.rows;
+        args.rows = 1;
+      }
+      run_.kernels.tie(args);
     }
   }
 
@@ -468,17 +472,20 @@ class Backward {
     const auto* winner = reinterpret_cast<const std::int32_t*>(run_.buffer(step.winner));
     const float* r = relevance(i);
     const Destination to = destination(input);
-    parallel_for(threads_for_values(run_.n * source, run_.threads), run_.n * pool.source[0],
+    // Of few channels the kernel walks through the windows: those of a row belong to others, too.
+    const std::int64_t rows = channels < run_.kernels.vector_width ? pool.source[0] : 1;
+    const std::int64_t tiles = ceil_div(pool.source[0], std::max<std::int64_t>(rows, 1));
+    parallel_for(threads_for_values(run_.n * source, run_.threads), run_.n * tiles,
                  [&](std::int64_t item, int) {
-                   const std::int64_t image = item / pool.source[0];
+                   const std::int64_t image = item / tiles;
                    UnpoolArgs args{};
                    args.r_out = r + image * size;
                    args.winner = winner + image * size;
                    args.channels = channels;
                    args.source_width = pool.out[1];
                    args.out_width = pool.source[1];
-                   args.y0 = item % pool.source[0];
-                   args.y1 = args.y0 + 1;
+                   args.y0 = item % tiles * rows;
+                   args.y1 = args.y0 + rows;
                    args.y_taps = pool.back_y.view();
                    args.x_taps = pool.back_x.view();
                    args.accumulate = to.accumulate;

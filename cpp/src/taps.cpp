@@ -168,6 +168,28 @@ std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
   return shift;
 }
 
+std::vector<std::int32_t> tap_bases(const TapTable& table, std::int64_t kernel,
+                                    std::int64_t sources) {
+  const auto count = static_cast<std::size_t>(sources);
+  std::vector<std::int32_t> base(count, 0);
+  std::vector<std::int64_t> seen(count, 0);
+  for (std::int64_t o = 0; o < table.size(); ++o)
+    for (std::int32_t i = table.begin[static_cast<std::size_t>(o)];
+         i < table.begin[static_cast<std::size_t>(o) + 1]; ++i) {
+      const auto s = static_cast<std::size_t>(table.source[static_cast<std::size_t>(i)]);
+      const std::int32_t b = static_cast<std::int32_t>(o) - table.tap[static_cast<std::size_t>(i)];
+      if (seen[s]++ != 0 && base[s] != b) return {};
+      base[s] = b;
+    }
+  for (std::size_t s = 0; s < count; ++s) {
+    const std::int64_t first = std::max<std::int64_t>(base[s], 0);
+    const std::int64_t end = std::min<std::int64_t>(base[s] + kernel, table.size());
+    if (seen[s] == 0 || seen[s] != end - first) return {};
+    if (s > 0 && base[s] < base[s - 1]) return {};
+  }
+  return base;
+}
+
 SlidingColumns sliding_columns(const TapTable& table, std::int64_t kernel, std::int64_t sources) {
   SlidingColumns s;
   if (kernel != 3) return s;

@@ -33,6 +33,11 @@ TapTable identity_taps(std::int64_t size);
 std::vector<std::int32_t> tap_shifts(const TapTable& table, std::int64_t kernel,
                                      std::int64_t sources);
 
+// The base b of every source, if it reaches output b + t through each tap t for which that is one,
+// bases in ascending order: any kernel without dilation, seen from its outputs. Empty otherwise.
+std::vector<std::int32_t> tap_bases(const TapTable& table, std::int64_t kernel,
+                                    std::int64_t sources);
+
 // Shifts for outputs in phases: output q * period + r reads source q + shift[r * kernel + t]
 // through tap t, wherever that is one, or nothing where the shift is kNoShift. A kernel of stride 1
 // has period 1, one of stride s has period s from the other side. Empty where no period up to 4

@@ -555,6 +555,53 @@ Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows) {
   return sums;
 }
 
+ScatterPlaces scatter_of(const Case& c, const Kernels& kernels) {
+  const Geometry& s = c.shape;
+  if (s.groups != 1 || s.pointwise || c.depthwise()) return {};
+  return scatter_places({c.y, c.x, s.kernel, s.kernel, s.height, s.width, s.channels, s.outputs},
+                        c.mode, kernels.vector_width);
+}
+
+Sums by_scatter(const Case& c, const Kernels& kernels, std::int64_t rows) {
+  const Geometry& s = c.shape;
+  const ScatterPlaces places = scatter_of(c, kernels);
+  const AlignedFloats packed = pack_scatter(c.view(), c.mode, s.kernel, kernels.vector_width);
+  const std::int64_t step = rows ? rows : c.out_height;
+  Sums sums = empty_sums(c);
+  for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
+    ScatterArgs args{};
+    args.a = c.a.data();
+    args.b = c.b.empty() ? nullptr : c.b.data();
+    args.source_row = s.width * s.channels;
+    args.row_base = places.row_base.data();
+    args.kernel_height = s.kernel;
+    args.column = places.column.data();
+    args.weight_at = places.weight_at.data();
+    args.weight = packed.data();
+    args.run = places.run;
+    args.copies = places.copies;
+    args.copy_floats = places.copy_floats;
+    args.first_column = places.first_column;
+    args.out_width = c.out_width;
+    args.outputs = s.outputs;
+    args.y0 = y0;
+    args.y1 = std::min(y0 + step, c.out_height);
+    const SourceSpan span = source_span(c.y, args.y0, args.y1);
+    args.source_y0 = span.first;
+    args.source_y1 = span.end;
+    const std::int64_t values = (args.y1 - y0) * c.out_width * s.outputs;
+    Results results(values);
+    Guarded scratch(scatter_scratch(s.kernel, places.ring_floats(), c.out_width, s.outputs));
+    args.first = results.first.get();
+    args.second = has_second(c.mode) ? results.second.get() : nullptr;
+    args.scratch = scratch.get();
+    kernels.scatter[static_cast<int>(c.mode)](args);
+    scratch.take();
+    copy_sums(c.mode, results.take(), 0, values, sums, y0 * c.out_width * s.outputs);
+  }
+  return sums;
+}
+
 Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const Geometry& s = c.shape;
   const AlignedFloats packed = pack_narrow(c.view());

@@ -6,6 +6,7 @@
 
 #include "kernels/kernels.h"
 #include "pack.h"
+#include "scatter_places.h"
 #include "taps.h"
 
 // One direction of a layer with small made-up data, and the three ways to run it: by definition, by
@@ -96,6 +97,10 @@ Sums by_dense(const Case& c, const Kernels& kernels, std::int64_t pixels = 0,
 // pixels and outputs per call, 0: as many as may be; outputs a multiple of kMatrixPair.
 Sums by_matrix(const Case& c, const Kernels& kernels, std::int64_t pixels = 0,
                std::int64_t outputs = 0);
+// Where the geometry's sources are scattered to, if they can be; rows: output rows per call, 0:
+// all.
+ScatterPlaces scatter_of(const Case& c, const Kernels& kernels);
+Sums by_scatter(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 // rows: output rows per call, 0: all.
 Sums by_fold(const Case& c, const Kernels& kernels, std::int64_t rows = 0);
 Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows = 0);

@@ -25,6 +25,7 @@ Sums run_planar(const Case& c, const Kernels& kernels) { return by_planar(c, ker
 Sums run_dense(const Case& c, const Kernels& kernels) { return by_dense(c, kernels); }
 Sums run_matrix(const Case& c, const Kernels& kernels) { return by_matrix(c, kernels); }
 Sums run_fold(const Case& c, const Kernels& kernels) { return by_fold(c, kernels); }
+Sums run_scatter(const Case& c, const Kernels& kernels) { return by_scatter(c, kernels); }
 Sums run_narrow(const Case& c, const Kernels& kernels) { return by_narrow(c, kernels); }
 Sums run_depthwise(const Case& c, const Kernels& kernels) { return by_depthwise(c, kernels); }
 
@@ -53,6 +54,7 @@ void check_case(const Case& c) {
     if (kernels.lists_pairs) check_run(c, wanted, kernels, "skip, pairs", run_skip_pairs);
     check_run(c, wanted, kernels, "narrow", run_narrow);
     if (!has_sum(c.mode) && !c.shape.pointwise) check_run(c, wanted, kernels, "fold", run_fold);
+    if (scatter_of(c, kernels).run > 0) check_run(c, wanted, kernels, "scatter", run_scatter);
     check_run(c, wanted, kernels, "partition", run_partition);
     if (planes_of(c, kernels).rows > 0) check_run(c, wanted, kernels, "planar", run_planar);
     if (c.mode == Mode::plain) check_run(c, wanted, kernels, "dense", run_dense);
@@ -125,9 +127,10 @@ bool same(const Sums& a, const Sums& b) {
 // Real data: an output must have the same bits however the work is cut.
 void test_tiling(const Kernels& kernels) {
   const Geometry geometries[] = {
-      {1, 45, 150, 7, 37, 3, 1, 1, 1}, {2, 70, 37, 6, 9, 3, 2, 1, 1},
-      {1, 3, 70, 9, 21, 7, 1, 1, 3},   {1, 40, 19, 9, 9, 2, 2, 1, 0, true},
-      {1, 37, 70, 8, 8, 1, 1, 1, 0},   {1, 40, 70, 5, 40, 5, 1, 1, 2},
+      {1, 45, 150, 7, 37, 3, 1, 1, 1},    {2, 70, 37, 6, 9, 3, 2, 1, 1},
+      {1, 3, 70, 9, 21, 7, 1, 1, 3},      {1, 40, 19, 9, 9, 2, 2, 1, 0, true},
+      {1, 37, 70, 8, 8, 1, 1, 1, 0},      {1, 40, 70, 5, 40, 5, 1, 1, 2},
+      {1, 6, 2, 9, 50, 3, 1, 1, 1, true}, {1, 300, 1, 5, 6, 3, 2, 1, 1, true},
   };
   for (const Geometry& g : geometries)
     for (Mode mode : kAllModes)
@@ -157,6 +160,9 @@ void test_tiling(const Kernels& kernels) {
         if (planes_of(c, kernels).rows > 0)
           for (std::int64_t rows : {1, 2})
             CHECK(same(by_planar(c, kernels, rows), by_planar(c, kernels)));
+        if (scatter_of(c, kernels).run > 0)
+          for (std::int64_t rows : {1, 3})
+            CHECK(same(by_scatter(c, kernels, rows), by_scatter(c, kernels)));
         const Sums panels = by_partition(c, kernels);
         for (std::int64_t step : {1, 3, 16})
           if (step <= kernels.panel_lanes) CHECK(same(by_partition(c, kernels, step), panels));
@@ -192,14 +198,13 @@ void test_parts(const Kernels& kernels) {
 }
 
 // NaN in one source pixel: everything that reads it becomes NaN, nothing else changes.
-void test_nan(const Kernels& kernels) {
+void test_nan(const Kernels& kernels, const Geometry& g) {
   for (float bad : {std::nanf(""), -std::nanf("")})
     for (Mode mode : kAllModes)
       for (bool nonnegative : {false, true}) {
-        const Geometry g{1, 35, 20, 6, 7, 3, 1, 1, 1};
         const Case clean(g, mode, {0.7, true, nonnegative}, 81);
         Case c = clean;
-        const std::int64_t pixel = 2 * g.width + 3, channel = 17;
+        const std::int64_t pixel = 2 * g.width + 3, channel = g.channels / 2;
         c.a[static_cast<std::size_t>(pixel * g.channels + channel)] = bad;
         if (!c.b.empty()) c.b[static_cast<std::size_t>(pixel * g.channels + channel)] = bad;
         for (float& w : c.weight) w = w == 0 ? 1 : w;
@@ -224,7 +229,8 @@ void test_nan(const Kernels& kernels) {
         check_sums(by_skip(c, kernels, {}, false, true));
         check_sums(by_narrow(c, kernels));
         check_sums(by_partition(c, kernels));
-        check_sums(by_planar(c, kernels));
+        if (planes_of(c, kernels).rows > 0) check_sums(by_planar(c, kernels));
+        if (scatter_of(c, kernels).run > 0) check_sums(by_scatter(c, kernels));
         if (mode == Mode::plain) check_sums(by_dense(c, kernels));
         if (kernels.matrix[0]) check_sums(by_matrix(c, kernels));
       }
@@ -242,7 +248,8 @@ int main() {
     const Kernels& kernels = kernels_for(isa);
     test_tiling(kernels);
     test_parts(kernels);
-    test_nan(kernels);
+    test_nan(kernels, {1, 35, 20, 6, 7, 3, 1, 1, 1});
+    test_nan(kernels, {1, 7, 3, 6, 7, 3, 1, 1, 1, true});
   }
   return check::finish("contractions");
 }

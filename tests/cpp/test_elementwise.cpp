@@ -292,10 +292,11 @@ struct Finished {
   Floats y, z, zp, zn;
 };
 
+// gap: results are part of wider pixels.
 Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std::int64_t channels,
                     const Floats& first, const Floats* second, const Floats* sum,
-                    const Floats* bias, bool all) {
-  const std::int64_t stride = channels + 3;  // results are part of wider pixels
+                    const Floats* bias, bool all, std::int64_t gap = 3) {
+  const std::int64_t stride = channels + gap;
   const std::size_t n = size(pixels * stride);
   Finished out{Floats(n), Floats(all ? n : 0), Floats(all ? n : 0), Floats(all ? n : 0)};
   const float* b = bias ? bias->data() : nullptr;
@@ -306,11 +307,11 @@ Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std:
   return out;
 }
 
-void test_finish(const Kernels& kernels, const Kernels& reference) {
+void test_finish(const Kernels& kernels, const Kernels& reference, std::int64_t pixels,
+                 std::int64_t gap) {
   for (std::int64_t channels : kSizes)
     for (Tail tail : kTails)
       for (int options = 0; options < 16; ++options) {
-        const std::int64_t pixels = 3;
         Random random(size(channels) + 300);
         Floats p = integers(random, pixels * channels);
         const Floats m = integers(random, pixels * channels), bias = integers(random, channels);
@@ -321,7 +322,7 @@ void test_finish(const Kernels& kernels, const Kernels& reference) {
         const Floats* b = options & 2 ? &bias : nullptr;
         name(kernels, "finish", channels);
         const auto run = [&](const Kernels& k) {
-          return run_finish(k, tail, pixels, channels, p, second, sum, b, (options & 4) != 0);
+          return run_finish(k, tail, pixels, channels, p, second, sum, b, (options & 4) != 0, gap);
         };
         const Finished got = run(kernels), wanted = run(reference);
         CHECK_EQUAL(got.y, wanted.y);
@@ -329,6 +330,9 @@ void test_finish(const Kernels& kernels, const Kernels& reference) {
         CHECK_EQUAL(got.zp, wanted.zp);
         CHECK_EQUAL(got.zn, wanted.zn);
       }
+}
+
+void test_finish_by_hand(const Kernels& kernels) {
   name(kernels, "finish by hand", 5);
   const Floats p{-8, -0.0f, 4, 9, kNan};
   const auto y = [&](Tail tail) {
@@ -540,7 +544,9 @@ int main() {
     test_map(kernels, reference);
     test_map_by_hand(kernels);
     test_tie(kernels, reference);
-    test_finish(kernels, reference);
+    test_finish(kernels, reference, 3, 3);
+    test_finish(kernels, reference, 37, 0);
+    test_finish_by_hand(kernels);
     test_tail_gradient(kernels, reference);
     test_pooling(kernels, reference);
     test_pooling_by_hand(kernels);

@@ -17,7 +17,7 @@ inline Vec apply_tail(Tail tail, Vec a, Vec b, Vec v) {
   return v;
 }
 
-void finish(const FinishArgs& args) noexcept {
+inline void finish_pixels(const FinishArgs& args) {
   const Vec a = Vec::broadcast(args.tail_a), b = Vec::broadcast(args.tail_b);
   const Vec zero = Vec::broadcast(0);
   for (std::int64_t pixel = 0; pixel < args.pixels; ++pixel) {
@@ -34,6 +34,48 @@ void finish(const FinishArgs& args) noexcept {
       if (args.zn) mem(m + bias(args.bias_n), args.zn + i, args.far);
     });
   }
+}
+
+inline const float* offset_by(const float* p, std::int64_t n) { return p ? p + n : nullptr; }
+inline float* offset_by(float* p, std::int64_t n) { return p ? p + n : nullptr; }
+
+// From pixel `first` on, `pixels` of them.
+inline FinishArgs finish_part(FinishArgs args, std::int64_t first, std::int64_t pixels) {
+  const std::int64_t from = first * args.sum_stride, to = first * args.stride;
+  args.first = offset_by(args.first, from);
+  args.second = offset_by(args.second, from);
+  args.sum = offset_by(args.sum, from);
+  args.y = offset_by(args.y, to);
+  args.z = offset_by(args.z, to);
+  args.zp = offset_by(args.zp, to);
+  args.zn = offset_by(args.zn, to);
+  args.pixels = pixels;
+  return args;
+}
+
+// Fewer channels than lanes, pixel after pixel without gaps: as many pixels as a vector has lanes
+// are one, with their biases in a row (LeNet, six channels: a third of the time).
+inline void finish_few(const FinishArgs& args) {
+  const std::int64_t whole = args.pixels / Vec::kWidth, n = Vec::kWidth * args.channels;
+  float biases[4][Vec::kWidth * Vec::kWidth];
+  FinishArgs wide = finish_part(args, 0, whole);
+  wide.channels = wide.sum_stride = wide.stride = n;
+  const float** given[] = {&wide.bias, &wide.bias_z, &wide.bias_p, &wide.bias_n};
+  for (int k = 0; k < 4; ++k) {
+    if (*given[k] == nullptr) continue;
+    for (std::int64_t i = 0; i < n; i += args.channels)
+      for (std::int64_t c = 0; c < args.channels; ++c) biases[k][i + c] = (*given[k])[c];
+    *given[k] = biases[k];
+  }
+  finish_pixels(wide);
+  finish_pixels(finish_part(args, whole * Vec::kWidth, args.pixels % Vec::kWidth));
+}
+
+void finish(const FinishArgs& args) noexcept {
+  const bool gaps = args.sum_stride != args.channels || args.stride != args.channels;
+  if (gaps || args.channels >= Vec::kWidth || args.pixels < 2 * Vec::kWidth)
+    return finish_pixels(args);
+  finish_few(args);
 }
 
 struct MapConstants {

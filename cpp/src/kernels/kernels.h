@@ -135,6 +135,37 @@ constexpr std::int64_t fold_plane_width(std::int64_t source_width, std::int64_t 
   return (source_width > columns ? source_width : columns) + 2 * margin + 2 * vector_width;
 }
 
+// Zero-skipping contraction of one sample of a layer without groups onto few outputs of a window,
+// lanes over (kernel column, sum, output): every source value adds a run of weights to the outputs
+// it reaches. Output rows [y0, y1), all columns; source row y reaches row_base[y] + kernel row.
+struct ScatterArgs {
+  const float *a, *b;       // the sample, channels last
+  std::int64_t source_row;  // values of a source row
+  // Source rows that reach the call's, in order of their bases, which do not descend.
+  std::int64_t source_y0, source_y1;
+  const std::int32_t* row_base;
+  std::int64_t kernel_height;  // at most kMostScatterRows
+  // Of every value of a source row: where its run begins in a row of the ring, which copy it is in
+  // included, and where its channel's weights begin.
+  const std::int32_t* column;
+  const std::int32_t* weight_at;
+  const float* weight;  // packed: see pack_scatter in src/pack.h
+  std::int64_t run;     // kernel_width * sums * outputs, at most kMostScatterVectors vectors
+  std::int64_t copies, copy_floats;  // of a ring row; copy_floats: whole vectors
+  std::int64_t first_column;         // where output column 0 is in a copy
+  std::int64_t out_width, outputs;
+  std::int64_t y0, y1;
+  float* first;  // first[((y - y0) * out_width + x) * outputs + m]
+  float* second;
+  float* scratch;  // scatter_scratch(...) floats
+};
+inline constexpr int kMostScatterRows = 16, kMostScatterVectors = 4;
+// The ring, and a row of two sums side by side.
+constexpr std::int64_t scatter_scratch(std::int64_t kernel_height, std::int64_t ring_floats,
+                                       std::int64_t out_width, std::int64_t outputs) {
+  return kernel_height * ring_floats + 2 * out_width * outputs;
+}
+
 // Contraction onto few output channels of one sample and one group, lanes over source channels: a
 // dot product per output. Computes output rows [y0, y1) of all columns.
 struct NarrowArgs {
@@ -466,6 +497,7 @@ struct Kernels {
   void (*list)(const ListArgs&) noexcept;
   void (*skip[kModes])(const SkipArgs&) noexcept;  // indexed by Mode
   void (*fold)(const FoldArgs&) noexcept;
+  void (*scatter[kModes])(const ScatterArgs&) noexcept;  // null where has_sum(mode)
   void (*narrow[kModes])(const NarrowArgs&) noexcept;
   void (*partition[kModes])(const PartitionArgs&) noexcept;
   void (*planar[kModes])(const PlanarArgs&) noexcept;

@@ -46,6 +46,7 @@ RELPROP_INLINE void unrolled(const F& f) {
 #include "dense.inl"
 #include "elementwise.inl"
 #include "fold.inl"
+#include "scatter.inl"
 #include "depthwise.inl"
 #include "narrow.inl"
 #include "pool.inl"
@@ -72,6 +73,8 @@ extern const Kernels kernels = {
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
     fold,
+    {scatter<Mode::plain>, nullptr, scatter<Mode::split_weight>, scatter<Mode::blend>,
+     scatter<Mode::blend_both>},
     {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,

@@ -5,7 +5,8 @@
 // zero, so there is no branch to mispredict. A list that is full is written past its end once; the
 // scratch block takes that.
 template <int kValues>
-inline int pack_block(const float* const (&from)[kValues], int n, float* to, std::uint8_t* index) {
+inline int pack_block(const float* const (&from)[kValues], int n, int first, float* to,
+                      std::uint8_t* index) {
   float value[kValues * (kListBlock + 1)];
   std::uint8_t number[kListBlock + 1];
   int t = 0;
@@ -15,7 +16,7 @@ inline int pack_block(const float* const (&from)[kValues], int n, float* to, std
       value[kValues * t + v] = from[v][i];
       keep |= from[v][i] != 0;
     }
-    number[t] = static_cast<std::uint8_t>(i);
+    number[t] = static_cast<std::uint8_t>(first + i);
     t += keep;
   }
   for (int i = 0; i < kValues * t; ++i) to[i] = value[i];
@@ -39,19 +40,21 @@ inline int pack_sign(const float* a, int n, float* to, std::uint8_t* index) {
   return t;
 }
 
+// n values at most kListBlock, numbered from `first`.
 template <int kValues>
-inline int pack_point(const float* const (&from)[kValues], int n, float* to, std::uint8_t* index) {
+inline int pack_point(const float* const (&from)[kValues], int n, int first, float* to,
+                      std::uint8_t* index) {
 #if defined(RELPROP_COMPRESSES)
   int t = 0;
   for (int i = 0; i < n; i += Vec::kWidth) {
     const float* part[kValues];
     for (int v = 0; v < kValues; ++v) part[v] = from[v] + i;
-    t += pack_nonzero(part, n - i < Vec::kWidth ? n - i : Vec::kWidth, i, to + kValues * t,
+    t += pack_nonzero(part, n - i < Vec::kWidth ? n - i : Vec::kWidth, first + i, to + kValues * t,
                       index + t);
   }
   return t;
 #else
-  return pack_block(from, n, to, index);
+  return pack_block(from, n, first, to, index);
 #endif
 }
 
@@ -90,7 +93,7 @@ inline void list_block(const ListArgs& args, const BlockList& block) {
       from[v] = there ? block.a + pixel * block.stride : kZeros;
       if constexpr (kArrays == 2) from[v + 1] = there ? block.b + pixel * block.stride : kZeros;
     }
-    at += pack_point(from, block.channels, block.value + kValues * at, block.index + at);
+    at += pack_point(from, block.channels, 0, block.value + kValues * at, block.index + at);
     block.begin[x + 1] = at;
   }
 }

@@ -251,6 +251,41 @@ void planar(const PlanarArgs& args) noexcept {
     }
 }
 
+// What value i of (pixel, sum, output) of an output row gets from source row y through kernel row
+// k: see pack_scatter.
+template <Mode kMode>
+double scattered(const ScatterArgs& args, Int y, Int k, Int i) {
+  const Int run = (args.run + kVectorWidth - 1) / kVectorWidth * kVectorWidth;
+  const Int halves = reads_b(kMode) ? 2 : 1;
+  double sum = 0;
+  for (Int at = 0; at < args.source_row; ++at) {
+    const Int lane = i - (args.column[at] % args.copy_floats - args.first_column);
+    if (lane < 0 || lane >= args.run) continue;
+    const float* w = args.weight + args.weight_at[at] + k * halves * run + lane;
+    const Int source = y * args.source_row + at;
+    sum += double(w[0]) * double(args.a[source]);
+    if (halves == 2) sum += double(w[run]) * double(args.b[source]);
+  }
+  return sum;
+}
+
+template <Mode kMode>
+void scatter(const ScatterArgs& args) noexcept {
+  const Int sums = has_second(kMode) ? 2 : 1, values = args.out_width * args.outputs;
+  for (Int o = args.y0; o < args.y1; ++o)
+    for (Int i = 0; i < sums * values; ++i) {
+      double sum = 0;
+      for (Int y = args.source_y0; y < args.source_y1; ++y) {
+        const Int k = o - args.row_base[y];
+        if (k >= 0 && k < args.kernel_height) sum += scattered<kMode>(args, y, k, i);
+      }
+      const Int x = i / (sums * args.outputs), m = i % args.outputs;
+      const bool second = i / args.outputs % sums == 1;
+      (second ? args.second : args.first)[(o - args.y0) * values + x * args.outputs + m] =
+          static_cast<float>(sum);
+    }
+}
+
 // Packed weight of output m, row r: see pack_dense.
 float dense_weight(const DenseArgs& args, Int m, Int r) {
   const Int m0 = m / kDenseLanes * kDenseLanes;
@@ -478,6 +513,8 @@ const Kernels kernels = {
     {skip<Mode::plain>, skip<Mode::split_product>, skip<Mode::split_weight>, skip<Mode::blend>,
      skip<Mode::blend_both>},
     fold,
+    {scatter<Mode::plain>, nullptr, scatter<Mode::split_weight>, scatter<Mode::blend>,
+     scatter<Mode::blend_both>},
     {narrow<Mode::plain>, narrow<Mode::split_product>, narrow<Mode::split_weight>,
      narrow<Mode::blend>, narrow<Mode::blend_both>},
     {partition<Mode::plain>, partition<Mode::split_product>, partition<Mode::split_weight>,
