@@ -379,12 +379,13 @@ struct Pooling {
   Floats inverse_count;  // per output pixel
 
   Pooling(std::int64_t c, std::int64_t size, std::int64_t kernel, std::int64_t stride,
-          std::int64_t pad)
+          std::int64_t pad, std::int64_t dilation)
       : channels(c), height(size), width(size + 2) {
-    out_height = (height + 2 * pad - kernel) / stride + 1;
-    out_width = (width + 2 * pad - kernel) / stride + 1;
-    y = window_taps(out_height, height, kernel, stride, 1, pad);
-    x = window_taps(out_width, width, kernel, stride, 1, pad);
+    const std::int64_t reach = (kernel - 1) * dilation + 1;
+    out_height = (height + 2 * pad - reach) / stride + 1;
+    out_width = (width + 2 * pad - reach) / stride + 1;
+    y = window_taps(out_height, height, kernel, stride, dilation, pad);
+    x = window_taps(out_width, width, kernel, stride, dilation, pad);
     for (std::int64_t i = 0; i < out_height * out_width; ++i)
       inverse_count.push_back(1.0f / static_cast<float>(1 << i % 4));
   }
@@ -422,51 +423,55 @@ Pooled run_pool(const Kernels& kernels, const Pooling& pool, const Floats& x, bo
 }
 
 void test_pooling(const Kernels& kernels, const Kernels& reference) {
+  struct Window {
+    std::int64_t kernel, pad, dilation;
+  };
+  constexpr Window windows[] = {{1, 0, 1}, {2, 0, 1}, {2, 1, 1}, {3, 0, 1},
+                                {3, 1, 1}, {2, 0, 2}, {3, 1, 2}};
   for (std::int64_t channels : {1, 3, 4, 8, 9, 16, 17, 33})
-    for (std::int64_t kernel : {1, 2, 3})
-      for (std::int64_t pad : {0, 1}) {
-        const Pooling pool(channels, 6, kernel, 2, kernel > 1 ? pad : 0);
-        Random random(size(channels) + 500);
-        Floats x = integers(random, pool.sources());
-        x[size(pool.sources() / 2)] = kNan;
-        x[0] = -kInfinity;
-        name(kernels, "pooling", channels);
-        const Pooled wanted = run_pool(reference, pool, x, true, pool.out_height);
-        for (std::int64_t rows : {std::int64_t{1}, pool.out_height}) {
-          const Pooled got = run_pool(kernels, pool, x, true, rows);
-          CHECK_EQUAL(got.y, wanted.y);
-          CHECK(got.winner == wanted.winner);
-          CHECK_EQUAL(run_pool(kernels, pool, x, true, rows, false).y, wanted.y);
-          CHECK_EQUAL(run_pool(kernels, pool, x, false, rows).y,
-                      run_pool(reference, pool, x, false, pool.out_height).y);
-        }
-        Floats back(x.size()), wanted_back(x.size());
-        const Floats r = integers(random, pool.results());
-        const TapTable y = transposed(pool.y, pool.height), xt = transposed(pool.x, pool.width);
-        const auto unpool_max = [&](const Kernels& k, std::int64_t y0, std::int64_t y1,
-                                    bool accumulate, Floats& to) {
-          k.unpool_max({r.data(), wanted.winner.data(), channels, pool.out_width, pool.width, y0,
-                        y1, y.view(), xt.view(), accumulate, to.data()});
-        };
-        for (bool accumulate : {false, true}) {
-          unpool_max(kernels, 0, 2, accumulate, back);
-          unpool_max(kernels, 2, pool.height, accumulate, back);
-          unpool_max(reference, 0, pool.height, accumulate, wanted_back);
-          CHECK_EQUAL(back, wanted_back);
-        }
-        const auto unpool = [&](const Kernels& k, std::int64_t rows) {
-          Floats out(x.size(), kNan);
-          for (std::int64_t y0 = 0; y0 < pool.height; y0 += rows)
-            k.unpool_average({r.data(), channels, pool.out_width, pool.width, y0,
-                              y0 + rows < pool.height ? y0 + rows : pool.height, y.view(),
-                              xt.view(), pool.inverse_count.data(),
-                              out.data() + y0 * pool.width * channels});
-          return out;
-        };
-        const Floats wanted_average = unpool(reference, pool.height);
-        CHECK_EQUAL(unpool(kernels, pool.height), wanted_average);
-        CHECK_EQUAL(unpool(kernels, 1), wanted_average);
+    for (const auto& [kernel, pad, dilation] : windows) {
+      const std::int64_t stride = dilation == 1 ? 2 : 1;
+      const Pooling pool(channels, 6, kernel, stride, kernel > 1 ? pad : 0, dilation);
+      Random random(size(channels) + 500);
+      Floats x = integers(random, pool.sources());
+      x[size(pool.sources() / 2)] = kNan;
+      x[0] = -kInfinity;
+      name(kernels, "pooling", channels);
+      const Pooled wanted = run_pool(reference, pool, x, true, pool.out_height);
+      for (std::int64_t rows : {std::int64_t{1}, pool.out_height}) {
+        const Pooled got = run_pool(kernels, pool, x, true, rows);
+        CHECK_EQUAL(got.y, wanted.y);
+        CHECK(got.winner == wanted.winner);
+        CHECK_EQUAL(run_pool(kernels, pool, x, true, rows, false).y, wanted.y);
+        CHECK_EQUAL(run_pool(kernels, pool, x, false, rows).y,
+                    run_pool(reference, pool, x, false, pool.out_height).y);
       }
+      Floats back(x.size()), wanted_back(x.size());
+      const Floats r = integers(random, pool.results());
+      const TapTable y = transposed(pool.y, pool.height), xt = transposed(pool.x, pool.width);
+      const auto unpool_max = [&](const Kernels& k, std::int64_t y0, std::int64_t y1,
+                                  bool accumulate, Floats& to) {
+        k.unpool_max({r.data(), wanted.winner.data(), channels, pool.out_width, pool.width, y0, y1,
+                      y.view(), xt.view(), accumulate, to.data()});
+      };
+      for (bool accumulate : {false, true}) {
+        unpool_max(kernels, 0, 2, accumulate, back);
+        unpool_max(kernels, 2, pool.height, accumulate, back);
+        unpool_max(reference, 0, pool.height, accumulate, wanted_back);
+        CHECK_EQUAL(back, wanted_back);
+      }
+      const auto unpool = [&](const Kernels& k, std::int64_t rows) {
+        Floats out(x.size(), kNan);
+        for (std::int64_t y0 = 0; y0 < pool.height; y0 += rows)
+          k.unpool_average({r.data(), channels, pool.out_width, pool.width, y0,
+                            y0 + rows < pool.height ? y0 + rows : pool.height, y.view(), xt.view(),
+                            pool.inverse_count.data(), out.data() + y0 * pool.width * channels});
+        return out;
+      };
+      const Floats wanted_average = unpool(reference, pool.height);
+      CHECK_EQUAL(unpool(kernels, pool.height), wanted_average);
+      CHECK_EQUAL(unpool(kernels, 1), wanted_average);
+    }
 }
 
 // 1 x 4 pixels pooled in pairs, and a window that lies in the padding.

@@ -58,10 +58,16 @@ inline void unpool_few(const UnpoolArgs& args) {
     for_vectors((args.y1 - args.y0) * row, [&](std::int64_t i, auto mem) {
       mem(Vec::broadcast(0), args.r_in + args.y0 * row + i);
     });
-  const std::int32_t first = args.y_taps.begin[args.y0], last = args.y_taps.begin[args.y1];
-  if (first == last) return;
-  const std::int64_t pixel0 = args.y_taps.source[first] * args.source_width;
-  const std::int64_t pixel1 = (args.y_taps.source[last - 1] + 1) * args.source_width;
+  // Windows of the rows: in no order where they are dilated.
+  const std::int32_t begin = args.y_taps.begin[args.y0], end = args.y_taps.begin[args.y1];
+  if (begin == end) return;
+  std::int32_t first = args.y_taps.source[begin], last = first;
+  for (std::int32_t i = begin; i < end; ++i) {
+    first = least(first, args.y_taps.source[i]);
+    last = -least(-last, -args.y_taps.source[i]);
+  }
+  const std::int64_t pixel0 = first * args.source_width;
+  const std::int64_t pixel1 = (last + 1) * args.source_width;
   const std::int64_t own0 = args.y0 * args.out_width, own1 = args.y1 * args.out_width;
   for (std::int64_t at = pixel0 * args.channels; at < pixel1 * args.channels; at += args.channels)
     for (std::int64_t c = 0; c < args.channels; ++c) {
