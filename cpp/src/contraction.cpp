@@ -17,6 +17,8 @@ constexpr std::int64_t kNarrowOutputs = 8, kNarrowChannels = 16, kFoldOutputs = 
 // of outputs, that many channels and rare values to be faster there.
 constexpr std::int64_t kPlanarChannels = 16, kPlanarOutputs = 16;
 constexpr double kPlanarDensity = 0.3;
+// Rarer values of so few channels are scattered: behind a max pooling 0.25 to 0.5 of the time of
+// planes (kernels of 5 x 5 from 16 to 6 and from 6 to 1 channels, AVX-512 and AVX2).
 constexpr std::int64_t kScatterChannels = 16;
 constexpr double kScatterDensity = 0.3;
 // Where lists of one tap are too short to pay: 32 channels at 35 % non-zero are eleven entries and
@@ -141,7 +143,8 @@ void find_sources(Contraction& c) {
 }
 
 // Whether every output column reads one run of source columns: the taps of a kernel row are then as
-// good as one tap of so many channels, a longer loop.
+// good as one tap of so many channels, a longer loop (LeNet's second layer, 6 channels: 0.7 of the
+// time of planes).
 bool reads_kernel_rows(const ContractionShape& s) {
   if (s.groups != 1 || s.kernel_width == 1) return false;
   for (std::int64_t o = 0; o < s.x.size(); ++o) {

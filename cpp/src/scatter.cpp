@@ -39,19 +39,12 @@ void run_scatter(const Contraction& c, const Kernels& kernels, const Contraction
   parallel_for(n_threads, n * tiles, [&](std::int64_t item, int thread) {
     const std::int64_t image = item / tiles;
     float* mine = scratch + thread * scratch_stride;
-    ScatterArgs args{};
+    ScatterArgs args = c.scatter.args();
     args.a = source.a + image * image_floats;
     args.b = source.b ? source.b + image * image_floats : nullptr;
     args.source_row = s.source_width * s.channels;
-    args.row_base = c.scatter.row_base.data();
     args.kernel_height = s.kernel_height;
-    args.column = c.scatter.column.data();
-    args.weight_at = c.scatter.weight_at.data();
     args.weight = c.scattered.data();
-    args.run = c.scatter.run;
-    args.copies = c.scatter.copies;
-    args.copy_floats = c.scatter.copy_floats;
-    args.first_column = c.scatter.first_column;
     args.out_width = s.out_width;
     args.outputs = s.outputs;
     args.y0 = item % tiles * rows;

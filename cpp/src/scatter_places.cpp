@@ -36,4 +36,16 @@ ScatterPlaces scatter_places(const ScatterWindow& w, Mode mode, std::int64_t vec
   return places;
 }
 
+ScatterArgs ScatterPlaces::args() const {
+  ScatterArgs args{};
+  args.row_base = row_base.data();
+  args.column = column.data();
+  args.weight_at = weight_at.data();
+  args.run = run;
+  args.copies = copies;
+  args.copy_floats = copy_floats;
+  args.first_column = first_column;
+  return args;
+}
+
 }  // namespace relprop

@@ -15,6 +15,8 @@ struct ScatterPlaces {
   std::vector<std::int32_t> row_base, column, weight_at;
 
   std::int64_t ring_floats() const { return copies * copy_floats; }
+  // What they say of a call; the rest of it is left to be filled in.
+  ScatterArgs args() const;
 };
 
 struct ScatterWindow {

@@ -569,19 +569,12 @@ Sums by_scatter(const Case& c, const Kernels& kernels, std::int64_t rows) {
   const std::int64_t step = rows ? rows : c.out_height;
   Sums sums = empty_sums(c);
   for (std::int64_t y0 = 0; y0 < c.out_height; y0 += step) {
-    ScatterArgs args{};
+    ScatterArgs args = places.args();
     args.a = c.a.data();
     args.b = c.b.empty() ? nullptr : c.b.data();
     args.source_row = s.width * s.channels;
-    args.row_base = places.row_base.data();
     args.kernel_height = s.kernel;
-    args.column = places.column.data();
-    args.weight_at = places.weight_at.data();
     args.weight = packed.data();
-    args.run = places.run;
-    args.copies = places.copies;
-    args.copy_floats = places.copy_floats;
-    args.first_column = places.first_column;
     args.out_width = c.out_width;
     args.outputs = s.outputs;
     args.y0 = y0;
