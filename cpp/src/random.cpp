@@ -43,6 +43,10 @@ double Random::uniform(std::uint64_t stream, std::uint32_t index) const {
 
 void Random::normal(std::uint64_t stream, const float* center, double scale, float* x,
                     std::int64_t n) const {
+  if (scale == 0) {  // numbers that nobody sees take 15 ns each
+    for (std::int64_t i = 0; i < n; ++i) x[i] = center ? center[i] : 0;
+    return;
+  }
   for (std::int64_t i = 0; i < n; i += 4) {
     const auto bits = block(stream, static_cast<std::uint64_t>(i / 4));
     double values[4];  // Box-Muller

@@ -11,20 +11,27 @@
 // An output's sum starts from zero every few rows; those of a panel are added up, then the panels,
 // so that no chain of roundings is long. It does not depend on how a call cuts pixels or outputs.
 
-constexpr int kDensePixels = 6;
+// Sums are as many as hide the latency of a multiply-add: 12.
+constexpr int dense_pixels(int vectors) { return vectors == 1 ? 12 : 6; }
 // Rows of a chain: 32 make SqueezeNet's epsilon heatmaps 1.25 times less exact.
 constexpr std::int64_t kDenseChain = 16;
 
 // The output pixels of a group. It may reach past the last pixel of the call, which it then has
 // several times.
+template <int kPixels>
 struct DenseGroup {
-  std::int64_t pixel[kDensePixels], y[kDensePixels], x[kDensePixels];
+  std::int64_t pixel[kPixels], y[kPixels], x[kPixels];  // without a division for each
 
   DenseGroup(const DenseArgs& args, std::int64_t first) {
-    for (std::int64_t i = 0; i < kDensePixels; ++i) {
-      pixel[i] = args.p0 + (first + i < args.count ? first + i : args.count - 1);
-      y[i] = pixel[i] / args.out_width;
-      x[i] = pixel[i] % args.out_width;
+    const std::int64_t last = args.p0 + args.count - 1, width = args.out_width;
+    pixel[0] = args.p0 + first;
+    y[0] = pixel[0] / width;
+    x[0] = pixel[0] % width;
+    for (int i = 1; i < kPixels; ++i) {
+      const bool more = pixel[i - 1] < last, turn = more && x[i - 1] + 1 == width;
+      pixel[i] = pixel[i - 1] + more;
+      y[i] = y[i - 1] + turn;
+      x[i] = turn ? 0 : x[i - 1] + more;
     }
   }
 
@@ -43,25 +50,26 @@ struct DenseGroup {
 template <int kVectors>
 struct DenseBlock {
   static constexpr std::int64_t kRow = kVectors * Vec::kWidth;
+  static constexpr int kPixels = dense_pixels(kVectors);
 
   const DenseArgs& args;
   std::int64_t m0;
 
-  using Sums = Vec[kDensePixels][kVectors];
+  using Sums = Vec[kPixels][kVectors];
 
   // Rows [r0, r1) of the weights for the pixels from `first`.
   void add_group(std::int64_t first, std::int64_t r0, std::int64_t r1) const {
-    const DenseGroup group(args, first);
+    const DenseGroup<kPixels> group(args, first);
     const float* w = args.weight + m0 * args.rows + r0 * kRow;
     Sums panel;  // in memory: the registers are full
-    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kPixels>([&](auto i) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED { panel[i][q] = Vec::broadcast(0); });
     });
     for (std::int64_t r = r0; r < r1;) {
       const std::int64_t c0 = r % args.channels;
       const std::int64_t of_tap = least(args.channels - c0, r1 - r);
-      const float* from[kDensePixels];
-      for (std::int64_t i = 0; i < kDensePixels; ++i)
+      const float* from[kPixels];
+      for (std::int64_t i = 0; i < kPixels; ++i)
         from[i] = group.source(args, i, r / args.channels, c0);
       for (std::int64_t c = 0; c < of_tap; c += kDenseChain)
         add_rows(from, w, c, least(c + kDenseChain, of_tap), panel);
@@ -69,29 +77,29 @@ struct DenseBlock {
       r += of_tap;
     }
     float* to = args.out + first * args.out_stride + m0;
-    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kPixels>([&](auto i) RELPROP_INLINED {
       if (first + i < args.count) put_vectors(r0 == 0, panel[i], to + i * args.out_stride);
     });
   }
 
   // Rows [c, end) of those that `from` and w begin with.
-  static RELPROP_INLINE void add_rows(const float* const (&from)[kDensePixels], const float* w,
+  static RELPROP_INLINE void add_rows(const float* const (&from)[kPixels], const float* w,
                                       std::int64_t c, std::int64_t end, Sums& panel) {
     Sums sums;
-    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kPixels>([&](auto i) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED { sums[i][q] = Vec::broadcast(0); });
     });
     for (; c < end; ++c) {
       Vec weights[kVectors];
       unrolled<kVectors>(
           [&](auto q) RELPROP_INLINED { weights[q] = load_once(w + c * kRow + q * Vec::kWidth); });
-      unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+      unrolled<kPixels>([&](auto i) RELPROP_INLINED {
         const Vec a = Vec::broadcast(from[i][c]);
         unrolled<kVectors>([&](auto q)
                                RELPROP_INLINED { sums[i][q] = fma(weights[q], a, sums[i][q]); });
       });
     }
-    unrolled<kDensePixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kPixels>([&](auto i) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED { panel[i][q] = panel[i][q] + sums[i][q]; });
     });
   }
@@ -99,7 +107,7 @@ struct DenseBlock {
   void run() const {
     constexpr std::int64_t kStep = panel_rows(Mode::plain);
     for (std::int64_t r0 = 0; r0 < args.rows; r0 += kStep)
-      for (std::int64_t first = 0; first < args.count; first += kDensePixels)
+      for (std::int64_t first = 0; first < args.count; first += kPixels)
         add_group(first, r0, least(r0 + kStep, args.rows));
   }
 };

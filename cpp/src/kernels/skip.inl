@@ -14,6 +14,9 @@
 // pairs with the entries of two columns merged. It does not depend on how a call cuts rows, columns
 // or outputs.
 
+// So few pixels do not make it pay to fetch weights ahead.
+constexpr std::int64_t kFetchPixels = 4;
+
 // The lists of one source row and one block of channels.
 struct RowLists {
   const float* value;
@@ -114,12 +117,31 @@ struct SkipBlock {
                  sums);
   }
 
+  // Fetches a part of the weights behind channel blocks [k0, k1), for every pixel: otherwise memory
+  // waits while pixels pass over a block, and they wait while the next one comes (dense layers with
+  // four and eight rows: 0.75 to 0.9 of the time). One pixel reads a stream of its own, what meets
+  // zeros left out.
+  RELPROP_INLINE void fetch_behind(std::int64_t source_row, std::int64_t k0, std::int64_t k1,
+                                   std::int64_t x) const {
+    constexpr std::int64_t kLine = 16;
+    const std::int64_t pixels = args.x1 - args.x0;
+    for (std::int64_t k = k1; k < least(2 * k1 - k0, args.k1 / kListBlock); ++k) {
+      const std::uint32_t* begin = lists(source_row, k).begin;
+      if (begin[args.x0 * args.kinds] == begin[args.x1 * args.kinds]) continue;
+      const std::int64_t part = ceil_div(kListBlock * kTap / kLine, pixels);
+      const float* from = row_weight(k, 0) + (x - args.x0) * part * kLine;
+      for (std::int64_t i = 0; i < part; ++i) __builtin_prefetch(from + i * kLine, 0, 2);
+    }
+  }
+
   // Any geometry: channel blocks [k0, k1) of one kernel row, pixel by pixel. Every block is summed
   // from zero, here too.
   void add_row(bool fresh, std::int64_t y, std::int64_t ky, std::int64_t source_row,
                std::int64_t k0, std::int64_t k1) const {
     ResultRow to = results(y);
+    const bool fetches = args.whole && args.x1 - args.x0 >= kFetchPixels;
     for (std::int64_t x = args.x0; x < args.x1; ++x, to.next()) {
+      if (fetches) fetch_behind(source_row, k0, k1, x);
       Sums total;
       Vec both[kVectors];
       clear(total);
