@@ -38,6 +38,26 @@ def batch(n: int) -> FloatArray:
 
 
 X = batch(2)
+
+
+@pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("size", [1, 7, 8, 33])
+def test_all_finite_sees_every_place(bad: float, size: int) -> None:
+    values = np.full(size, np.finfo(np.float32).max, np.float32)
+    values[::2] = -np.finfo(np.float32).smallest_subnormal
+    assert _core.all_finite(values)
+    for at in range(size):
+        wrong = values.copy()
+        wrong[at] = bad
+        assert not _core.all_finite(wrong)
+
+
+def test_all_finite_takes_float32_only() -> None:
+    assert _core.all_finite(np.empty((0, 3), np.float32))
+    with pytest.raises(TypeError, match="float64"):
+        _core.all_finite(np.zeros(3))  # type: ignore[arg-type]
+
+
 Call = Callable[[_core.Plan], Any]
 ARRAY = "; accepted: a C-contiguous float32 array"
 

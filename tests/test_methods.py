@@ -417,6 +417,19 @@ def test_a_value_is_made_once_by_threads_that_meet() -> None:
     assert set(got) == set(made)
 
 
+def test_values_in_turns_are_made_once() -> None:
+    cache: Cache[list[int]] = Cache(2)
+    made = []
+
+    def make(key: int) -> list[int]:
+        made.append(key)
+        return [key]
+
+    for key in [1, 1, 2, 1, 2, 2, 3, 3, 1]:
+        assert cache.get(key, lambda key=key: make(key)) == [key]
+    assert made == [1, 2, 3, 1]
+
+
 def test_a_value_that_cannot_be_made_is_tried_again() -> None:
     cache: Cache[int] = Cache(2)
     with pytest.raises(ZeroDivisionError):

@@ -4,6 +4,7 @@
 #include "ascent.h"
 #include "objective.h"
 #include "relprop/error.h"
+#include "relprop/finite.h"
 #include "view.h"
 
 namespace relprop {
@@ -41,8 +42,7 @@ void check_values(const char* name, const std::vector<float>& values, std::int64
   if (static_cast<std::int64_t>(values.size()) != count)
     refuse(std::string(name) + " has " + std::to_string(values.size()) +
            " values; accepted: " + std::to_string(count));
-  for (float v : values)
-    if (!std::isfinite(v)) refuse(std::string(name) + " has NaN or infinite values");
+  if (!all_finite(values.data(), count)) refuse(std::string(name) + " has NaN or infinite values");
 }
 
 void check_start(const MaximizeRequest& request, std::int64_t size) {

@@ -6,6 +6,7 @@
 #include "parallel.h"
 #include "prior_impl.h"
 #include "relprop/error.h"
+#include "relprop/finite.h"
 #include "request.h"
 
 namespace relprop {
@@ -32,11 +33,9 @@ void check_finite(const char* expert, const char* name, const std::vector<float>
   if (static_cast<std::int64_t>(values.size()) != count)
     refuse_expert(expert, std::string(name) + " has " + std::to_string(values.size()) +
                               " values; accepted: " + std::to_string(count));
-  for (float v : values)
-    if (!std::isfinite(v))
-      refuse_expert(expert, std::string(name) +
-                                " has NaN or infinite values; accepted: finite "
-                                "values");
+  if (!all_finite(values.data(), count))
+    refuse_expert(expert,
+                  std::string(name) + " has NaN or infinite values; accepted: finite values");
 }
 
 void check_positive(const char* expert, const char* name, const std::vector<float>& values) {

@@ -6,6 +6,7 @@
 
 #include "geometry.h"
 #include "relprop/error.h"
+#include "relprop/finite.h"
 
 namespace relprop {
 namespace {
@@ -373,6 +374,7 @@ class Inference {
     check_finite(what, values);
   }
   void check_finite(const char* what, const std::vector<float>& values) const {
+    if (all_finite(values.data(), static_cast<std::int64_t>(values.size()))) return;
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (!std::isfinite(values[i])) {
         fail(std::string(what) + " is " + to_string(values[i]) + " at index " + to_string(i) +

@@ -1,5 +1,6 @@
 #include <pybind11/stl.h>
 
+#include "arrays.h"
 #include "bindings.h"
 #include "relprop/relprop.h"
 
@@ -29,6 +30,14 @@ py::dict build_info() {
   return info;
 }
 
+bool all_finite(const py::handle& object) {
+  const relprop::python::FloatArray array = relprop::python::float_array(object, "values");
+  const float* values = array.data();
+  const py::ssize_t n = array.size();
+  const py::gil_scoped_release release;
+  return relprop::all_finite(values, n);
+}
+
 void bind_errors(py::module_& m) {
   PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<py::object> unsupported;
   unsupported.call_once_and_store_result([&m]() -> py::object {
@@ -55,6 +64,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("default_isa", [] { return std::string(isa_name(relprop::default_isa())); });
   m.def("default_thread_count", &relprop::default_thread_count);
   m.def("build_info", &build_info);
+  m.def("all_finite", &all_finite, py::arg("values"));
   relprop::python::bind_model(m);
   relprop::python::bind_plan(m);
   relprop::python::bind_maximize(m);

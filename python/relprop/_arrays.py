@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from relprop import _core
 
 # What users pass and get: a NumPy array or a CPU torch tensor. Results are of the kind that x was.
 Array = Any
@@ -23,8 +24,7 @@ _FLOAT32 = np.dtype(np.float32)
 ACCEPTED = "a float32 NumPy array or CPU torch tensor"
 
 
-@dataclass(frozen=True)
-class Floats:
+class Floats(NamedTuple):
     """A float32, C-contiguous view of what the caller passed, and the way back to its kind."""
 
     values: FloatArray
@@ -58,7 +58,7 @@ def floats(x: object, what: str, *, cast: bool = False) -> Floats:
     values = _float32(array, what, cast)
     if not (values.flags.c_contiguous and values.flags.aligned):
         values = np.require(values, requirements=["C", "A"])
-    if not np.isfinite(values).all():
+    if not _core.all_finite(values):
         raise ValueError(f"{what} has NaN or infinite values; accepted: finite values")
     return Floats(values, restore)
 

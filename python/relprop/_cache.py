@@ -37,13 +37,21 @@ class Cache(Generic[T]):
         self._lock = threading.Lock()
         self._values: OrderedDict[Once, T] = OrderedDict()
         self._making: dict[Once, threading.Lock] = {}
+        self._latest: tuple[Hashable, T] | None = None  # the last of _values: needs no lock
 
     def __len__(self) -> int:
         return len(self._values)
 
     def get(self, parts: Hashable, make: Callable[[], T]) -> T:
         """The value of this key; make() is called if it is not there, by one thread at a time."""
-        key = Once(parts)
+        latest = self._latest
+        if latest is not None and latest[0] == parts:
+            return latest[1]
+        value = self._get(Once(parts), make)
+        self._latest = parts, value
+        return value
+
+    def _get(self, key: Once, make: Callable[[], T]) -> T:
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ def conditional(request: Request, network: Network, conditions: Any) -> Request:
             masks.append((node, _mask(name, channels, network.nodes[node][3]), False))
             targets.append(index)
     seed = _repeated(request.seed, len(request.x), len(conditions))
-    return replace(request, seed=seed, masks=masks, mask_targets=tuple(targets))
+    return request._replace(seed=seed, masks=masks, mask_targets=tuple(targets))
 
 
 def _mask(name: str, channels: Iterable[int], shape: tuple[int, ...]) -> FloatArray:
@@ -61,7 +60,7 @@ def _repeated(seed: Seed, n: int, count: int) -> Seed:
     """The start once per condition, unless there is one for each already."""
     given: Any = seed.start if not isinstance(seed.start, str) else seed.targets
     if given is None:  # the largest output
-        return replace(seed, targets=np.full((n, count), -1, np.int64), several=True)
+        return seed._replace(targets=np.full((n, count), -1, np.int64), several=True)
     if not seed.several:
         given = np.ascontiguousarray(given.repeat(count, axis=1))
     if given.shape[1] != count:
@@ -70,5 +69,5 @@ def _repeated(seed: Seed, n: int, count: int) -> Seed:
             "accepted: one, or one per condition"
         )
     if isinstance(seed.start, str):
-        return replace(seed, targets=given, several=True)
-    return replace(seed, start=given, several=True)
+        return seed._replace(targets=given, several=True)
+    return seed._replace(start=given, several=True)

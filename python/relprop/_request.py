@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,10 @@ Mask = tuple[int, FloatArray, bool]
 _TARGETS = "accepted: None (the largest output), an int, one int per sample or an (N, T) array"
 
 
-@dataclass(frozen=True)
-class Seed:
+# Named tuples: of a call on a small network, making frozen dataclasses is a noticeable part.
+
+
+class Seed(NamedTuple):
     """Where the backward pass starts. several: results keep an axis for targets."""
 
     start: str | FloatArray
@@ -31,13 +32,11 @@ class Seed:
     def part(self, which: slice) -> Seed:
         """That of some samples."""
         start = self.start if isinstance(self.start, str) else self.start[which]
-        return replace(
-            self, start=start, targets=None if self.targets is None else self.targets[which]
-        )
+        targets = None if self.targets is None else self.targets[which]
+        return self._replace(start=start, targets=targets)
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """Arguments that need no look at the network. starts: those that a string may name."""
 
     starts: tuple[str, ...]
@@ -50,8 +49,7 @@ class Call:
     times_input: bool = False
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """One explanation of a batch; layers are nodes by name."""
 
     x: FloatArray
@@ -85,7 +83,7 @@ class Request:
                 (node, values[which] if per_sample else values, per_sample)
                 for node, values, per_sample in self.masks
             ]
-            yield replace(self, x=self.x[which], seed=self.seed.part(which), masks=masks)
+            yield self._replace(x=self.x[which], seed=self.seed.part(which), masks=masks)
 
 
 def request(network: Network, x: FloatArray, target: object, start: object, call: Call) -> Request:
