@@ -123,6 +123,8 @@ class Compiler {
     }
     count_ = static_cast<int>(plan_->steps.size());
     for (int i = 0; i < count_; ++i) add_buffers(i);
+    if (!forward_only())
+      for (int i = count_ - 1; i >= 0; --i) add_relevance(i);
     plan_->bytes_per_sample = plan_->layout(1, true).total * 4;
     for (const CompiledStep& step : plan_->steps)
       if (step.linear) plan_->weight_bytes += step.linear->weight_bytes();
@@ -270,7 +272,6 @@ class Compiler {
     CompiledStep& s = plan_->steps[static_cast<std::size_t>(i)];
     const int forward = i, backward = backward_time(i), last = count_ - 1;
     int value_death = i == last ? backward_time(last) : forward;
-    int relevance_birth = i == last ? backward : 2 * count_;
     bool kept = i == last;
     for (int j = i + 1; j < count_; ++j) {
       const CompiledStep& reader = plan_->steps[static_cast<std::size_t>(j)];
@@ -279,7 +280,6 @@ class Compiler {
       const bool late = !forward_only() && reads_input_value(reader);
       value_death = std::max(value_death, late ? backward_time(j) : j);
       kept |= late;
-      relevance_birth = std::min(relevance_birth, backward_time(j));
     }
     if (!forward_only() && reads_own_value(s)) {
       value_death = std::max(value_death, backward);
@@ -290,10 +290,32 @@ class Compiler {
       s.winner = buffer(s.step.size, forward, forward_only() ? forward : backward, true);
     if (s.linear) add_linear_buffers(s, forward, backward);
     if (forward_only()) return;
-    s.relevance = buffer(s.step.size, relevance_birth, backward, false);
-    if (s.step.kind == StepKind::add || s.step.kind == StepKind::average_pool ||
-        s.step.kind == StepKind::resample || s.step.kind == StepKind::transpose)
+    if (s.step.kind == StepKind::average_pool || s.step.kind == StepKind::resample ||
+        s.step.kind == StepKind::transpose)
       s.backward_scratch = buffer(s.step.size, backward, backward, false);
+  }
+
+  // What step i has when its turn comes, from its readers; they are done before. Where the only one
+  // hands its own on as it is, both are the same memory.
+  void add_relevance(int i) {
+    CompiledStep& s = plan_->steps[static_cast<std::size_t>(i)];
+    int birth = i == count_ - 1 ? backward_time(i) : 2 * count_, readers = 0, only = -1;
+    for (int j = i + 1; j < count_; ++j) {
+      const auto& inputs = plan_->steps[static_cast<std::size_t>(j)].step.inputs;
+      if (std::find(inputs.begin(), inputs.end(), i) == inputs.end()) continue;
+      birth = std::min(birth, backward_time(j));
+      ++readers;
+      only = j;
+    }
+    if (readers == 1) {
+      const CompiledStep& reader = plan_->steps[static_cast<std::size_t>(only)];
+      if (reader.step.kind == StepKind::activation || reader.step.kind == StepKind::scale_shift) {
+        s.relevance = reader.relevance;
+        plan_->buffers[static_cast<std::size_t>(s.relevance)].death = backward_time(i);
+        return;
+      }
+    }
+    s.relevance = buffer(s.step.size, birth, backward_time(i), false);
   }
 
   static std::int64_t source_floats(const Contraction& c) {

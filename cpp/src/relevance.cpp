@@ -413,18 +413,28 @@ class Backward {
   }
 
   // s = R / st(y), or R itself for the gradient.
+  void norm_block(const CompiledStep& step, const float* r, const float* y, float* s,
+                  std::int64_t n) const {
+    MapArgs args{};
+    args.map = step.gradient ? Map::gradient : Map::epsilon;
+    args.r = r;
+    args.z = y;
+    args.eps = step.rule.stabilizer;
+    args.s_plus = s;
+    args.n = n;
+    run_.kernels.map(args);
+  }
   void norm_map(const CompiledStep& step, const float* r, const float* y, float* s,
-                std::int64_t n) {
+                std::int64_t n) const {
     for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
-      MapArgs args{};
-      args.map = step.gradient ? Map::gradient : Map::epsilon;
-      args.r = r + begin;
-      args.z = y + begin;
-      args.eps = step.rule.stabilizer;
-      args.s_plus = s + begin;
-      args.n = end - begin;
-      run_.kernels.map(args);
+      norm_block(step, r + begin, y + begin, s + begin, end - begin);
     });
+  }
+
+  // The relevance of step i is that of its input, which may have the same memory.
+  void pass_on(int i, int input, std::int64_t n) {
+    if (relevance(i) != relevance(input)) return copy_to(input, relevance(i), n);
+    present_[static_cast<std::size_t>(input)] = true;
   }
 
   void back_average(int i, const CompiledStep& step) {
@@ -494,26 +504,34 @@ class Backward {
                  });
   }
 
-  // Each branch gets its value times R / st(sum).
+  // Each branch gets its value times R / st(sum), part by part, so that only R, the sum and the
+  // branches go through memory (ResNet-50: 0.85 of the time).
   void back_add(int i, const CompiledStep& step) {
-    const std::int64_t n = run_.n * step.step.size;
-    float* s = run_.buffer(step.backward_scratch);
-    norm_map(step, relevance(i), run_.value(i), s, n);
-    for (int input : step.step.inputs) {
-      if (is_cut(i, input)) continue;
-      const float* x = run_.value(input);
-      const Destination to = destination(input);
-      for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
-        TieArgs tie{};
-        tie.tie = step.gradient ? Tie::copy : Tie::times_x;
-        tie.first = s + begin;
-        tie.x = x + begin;
-        tie.accumulate = to.accumulate;
-        tie.r = to.r + begin;
-        tie.n = end - begin;
-        run_.kernels.tie(tie);
-      });
-    }
+    constexpr std::int64_t kPart = 2048;
+    struct Branch {
+      const float* x;
+      Destination to;
+    };
+    std::vector<Branch> branches;
+    for (int input : step.step.inputs)
+      if (!is_cut(i, input)) branches.push_back({run_.value(input), destination(input)});
+    for_blocks(run_, run_.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
+      float s[kPart];
+      for (std::int64_t at = begin; at < end; at += kPart) {
+        const std::int64_t n = std::min(kPart, end - at);
+        norm_block(step, relevance(i) + at, run_.value(i) + at, s, n);
+        for (const Branch& branch : branches) {
+          TieArgs tie{};
+          tie.tie = step.gradient ? Tie::copy : Tie::times_x;
+          tie.first = s;
+          tie.x = branch.x + at;
+          tie.accumulate = branch.to.accumulate;
+          tie.r = branch.to.r + at;
+          tie.n = n;
+          run_.kernels.tie(tie);
+        }
+      }
+    });
   }
 
   void back_place(int i, const CompiledStep& step) {
@@ -552,7 +570,7 @@ class Backward {
         apply_derivative(activation, x + begin, r + begin, r + begin, end - begin);
       });
     }
-    copy_to(input, r, n);
+    pass_on(i, input, n);
   }
 
   void back_scale_shift(int i, const CompiledStep& step) {
@@ -572,7 +590,7 @@ class Backward {
         run_.kernels.scale_shift(args);
       }
     }
-    copy_to(input, r, run_.n * size);
+    pass_on(i, input, run_.n * size);
   }
 
   void back_transpose(int i, const CompiledStep& step) {
