@@ -46,7 +46,7 @@ def measure(part: str, isa: str, options: list[str]) -> int:
     command = [
         *(sys.executable, "-m", "pytest", f"benchmarks/bench_{part}.py", "-p", "no:cacheprovider"),
         *("--benchmark-json", str(file), "--benchmark-columns=min,median,iqr,rounds"),
-        *("-q", "-W", "default", *options),
+        *("-q", *options),
     ]
     environment = os.environ | LIMITED.get(isa, {"RELPROP_ISA": isa})
     print(f"== {part}, {isa}", flush=True)

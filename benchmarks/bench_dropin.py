@@ -92,7 +92,6 @@ def bench_zennit(bench: Bench, network: str, composite: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("network", ["vgg16", "resnet50"])
 def bench_captum(bench: Bench, network: str) -> None:
     make = {"vgg16": dropin_modules.vgg16,

@@ -20,6 +20,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--threads", type=int, help="of everyone; default: all cores")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Warnings are errors in this project, but rivals warn."""
+    config.addinivalue_line("filterwarnings", "default")
+
+
 def thread_count(config: pytest.Config) -> int:
     return config.getoption("--threads") or rp.info()["threads"]
 
