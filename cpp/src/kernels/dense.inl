@@ -61,7 +61,7 @@ struct DenseBlock {
   void add_group(std::int64_t first, std::int64_t r0, std::int64_t r1) const {
     const DenseGroup<kPixels> group(args, first);
     const float* w = args.weight + m0 * args.rows + r0 * kRow;
-    Sums panel;  // in memory: the registers are full
+    Sums panel;  // in memory where the registers are full
     unrolled<kPixels>([&](auto i) RELPROP_INLINED {
       unrolled<kVectors>([&](auto q) RELPROP_INLINED { panel[i][q] = Vec::broadcast(0); });
     });

@@ -119,7 +119,7 @@ struct SkipBlock {
 
   // Fetches a part of the weights behind channel blocks [k0, k1), for every pixel: otherwise memory
   // waits while pixels pass over a block, and they wait while the next one comes (dense layers with
-  // four and eight rows: 0.75 to 0.9 of the time). One pixel reads a stream of its own, what meets
+  // four and eight rows: 0.69 to 0.9 of the time). One pixel reads a stream of its own, what meets
   // zeros left out.
   RELPROP_INLINE void fetch_behind(std::int64_t source_row, std::int64_t k0, std::int64_t k1,
                                    std::int64_t x) const {
