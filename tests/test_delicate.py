@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import oracle
 import relprop as rp
 from cases import RULES
-from public import method
+from public import method, public_rule
 
 torch = pytest.importorskip("torch", reason="torch is not installed")
 
@@ -26,7 +27,12 @@ CHOSEN = {name: RULES[name] for name in RULES if name not in ("norm", "z_box")}
 CHOSEN["gradient"] = oracle.GRADIENT
 
 
-def check(module: Any, x: Array, start: Array | None = None) -> None:
+# By name: for the oracle, and for relprop.
+Rules = dict[str, tuple[Any, Any]]
+EVERY: Rules = {name: (rule, rule) for name, rule in CHOSEN.items()}
+
+
+def check(module: Any, x: Array, start: Array | None = None, rules: Rules = EVERY) -> None:
     """Output and relevance of every rule are the oracle's.
 
     Where a sum nearly cancels, float32 is off whoever computes it. How far is measured, by rounding
@@ -40,14 +46,14 @@ def check(module: Any, x: Array, start: Array | None = None) -> None:
     y = network.forward(x)
     assert np.abs(model(x) - y).max() <= RELATIVE * np.abs(y).max()
     start = y.astype(np.float32) if start is None else start
-    for name, rule in CHOSEN.items():
+    for name, (rule, public) in rules.items():
         expected = network.explain(x, start, rule).relevance
         moved = [network.explain(x * (1 + nudge), start, rule) for nudge in nudges]
         unavoidable = max(
             np.abs(other.relevance - expected).max()
             for other in (rounded.explain(x, start, rule), *moved)
         )
-        actual = method(model, rule).attribute(x, start=start)
+        actual = method(model, public).attribute(x, start=start)
         allowed = RELATIVE * np.abs(expected).max() + 10 * unavoidable
         assert np.abs(actual - expected).max() <= allowed, name
 
@@ -115,6 +121,11 @@ def test_negative_activations(activation: str, rng: np.random.Generator) -> None
     check(module, rng.standard_normal((2, 3, 6, 5)).astype(np.float32))
 
 
+class Twice(nn.Module):
+    def forward(self, x: Any) -> Any:
+        return torch.cat([x, 2 * x], 1)
+
+
 def integers(rng: np.random.Generator, *shape: int) -> Any:
     return torch.from_numpy(rng.integers(-2, 3, shape).astype(np.float32))
 
@@ -137,6 +148,34 @@ def test_a_relu_at_exactly_zero(rng: np.random.Generator) -> None:
     assert 1 / 12 < share < 0.5
     start = rng.integers(-3, 4, (2, 4, 5, 5)).astype(np.float32)
     check(module, x, start)
+
+
+@pytest.mark.parametrize("between", ["nothing", "pool", "cat"])
+@pytest.mark.parametrize("behind", ["flat", "w_square", "alpha2_beta1", "z_plus"])
+def test_rules_that_give_relevance_to_zeros(
+    behind: str, between: str, rng: np.random.Generator
+) -> None:
+    """What a ReLU made zero has a denominator of its own, the sum in front of the ReLU."""
+    torch.manual_seed(5)
+    layers = {
+        "nothing": [nn.Conv2d(8, 3, 2)],
+        "pool": [nn.MaxPool2d(2, 1), nn.Conv2d(8, 3, 2)],
+        "cat": [Twice(), nn.Conv2d(16, 3, 2)],
+    }[between]
+    module = nn.Sequential(nn.Conv2d(2, 8, 3), nn.ReLU(), *layers)
+    x = rng.standard_normal((2, 2, 7, 7)).astype(np.float32)
+    assert float((module[:2](torch.from_numpy(x)) == 0).float().mean()) > 0.1
+    last, second = str(len(module) - 1), RULES[behind]
+    rules: Rules = {}
+    for name in ("epsilon", "gamma"):
+        for first in (RULES[name], replace(RULES[name], stabilizer=0.0),
+                      replace(RULES[name], absorb_bias=False)):  # fmt: skip
+            composite = rp.Composite(names={"0": public_rule(first), last: public_rule(second)})
+            rules[str(first)] = (
+                lambda layer, kind, first=first: first if layer == "conv2d" else second,
+                composite,
+            )
+    check(module, x, rules=rules)
 
 
 @pytest.mark.parametrize("pool", ["max", "average", "average without padding", "max of ties"])

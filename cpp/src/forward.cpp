@@ -159,8 +159,8 @@ void run_product(const Execution& run, const CompiledStep& step, const Contracti
 
 void forward_linear(const Execution& run, const CompiledStep& step) {
   const Linear& layer = *step.linear;
-  LinearTargets to{run.buffer(step.value), run.buffer(step.z), run.buffer(step.zp),
-                   run.buffer(step.zn)};
+  float* z = step.z == step.value ? nullptr : run.buffer(step.z);
+  LinearTargets to{run.buffer(step.value), z, run.buffer(step.zp), run.buffer(step.zn)};
   if (layer.plain) {
     const bool same_weights = layer.traits->weights != RuleTraits::Weights::reweighted;
     run_product(run, step, *layer.plain, {to.y, same_weights ? to.z : nullptr, nullptr, nullptr});

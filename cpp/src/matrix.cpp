@@ -12,7 +12,9 @@ namespace {
 constexpr std::int64_t kOutputs = 256;
 // Pixels and outputs of a call, at least.
 constexpr std::int64_t kFew = 64;
-constexpr std::int64_t kCallsPerThread = 2;
+// What surrounds the products of 32 pixels and 32 outputs, in the time that these take: splitting
+// the sources of 32 pixels, reading the weights of 32 outputs, separating them by sign.
+constexpr double kSplitting = 1.7, kReading = 0.4, kSeparating = 1.6;
 
 // What a call takes.
 struct Cut {
@@ -23,20 +25,35 @@ std::int64_t even_part(std::int64_t all, std::int64_t most) {
   return round_up(ceil_div(all, ceil_div(all, most)), kMatrixPair);
 }
 
-// As much as possible, but so little that threads have something to do. Fewer outputs split the
-// sources more often into parts, fewer pixels the weights by sign.
-Cut cut_of(const ContractionShape& s, std::int64_t pixels, bool all_outputs, int n_threads) {
-  Cut call{kMatrixPixels, kOutputs};
-  const auto calls = [&] {
-    return ceil_div(pixels, call.pixels) * s.groups *
-           (all_outputs ? 1 : ceil_div(s.outputs, call.outputs));
-  };
-  while (n_threads > 1 && calls() < kCallsPerThread * n_threads && call.pixels > kFew) {
-    const bool outputs = !all_outputs && call.outputs >= call.pixels && s.outputs > kFew;
-    (outputs ? call.outputs : call.pixels) /= 2;
-  }
-  return {std::max<std::int64_t>(even_part(pixels, call.pixels), 1),
-          even_part(s.outputs, call.outputs)};
+// Time of all calls with two or more threads at once, which each take the next call when they are
+// done with one.
+double time_of(const Contraction& c, const Cut& cut, std::int64_t pixels, bool all_outputs,
+               int n_threads) {
+  const std::int64_t blocks = ceil_div(c.shape.outputs, cut.outputs),
+                     at_once = all_outputs ? blocks : 1;
+  const std::int64_t calls = ceil_div(pixels, cut.pixels) * c.shape.groups * blocks / at_once;
+  const double panels = reads_b(c.mode) ? 2 : 1, products = panels * (has_second(c.mode) ? 2 : 1);
+  const double wide = double(cut.pixels) / kMatrixPair, high = double(cut.outputs) / kMatrixPair;
+  const double weights = kReading + (c.mode == Mode::plain ? 0 : kSeparating);
+  const double call = wide * high * products + kSplitting * wide * panels + weights * high;
+  return double(ceil_div(calls, n_threads)) * double(at_once) * call;
+}
+
+// The fastest of all: as much as possible makes least parts and separates least weights, but
+// threads should end at the same time.
+Cut cut_of(const Contraction& c, std::int64_t pixels, bool all_outputs, int n_threads) {
+  Cut best{};
+  double least = 0;
+  for (std::int64_t outputs = kOutputs; outputs >= (all_outputs ? kOutputs : kFew); outputs /= 2)
+    for (std::int64_t some = kMatrixPixels; some >= kFew; some -= kMatrixPair) {
+      const Cut cut{std::max<std::int64_t>(even_part(pixels, some), 1),
+                    even_part(c.shape.outputs, outputs)};
+      const double time = time_of(c, cut, pixels, all_outputs, n_threads);
+      if (best.pixels > 0 && time >= least) continue;
+      best = cut;
+      least = time;
+    }
+  return best;
 }
 
 // Floats between pixels of the results.
@@ -66,7 +83,7 @@ void run_matrix(const Contraction& c, const Kernels& kernels, const ContractionS
                 const FinishTile& finish) {
   const ContractionShape& s = c.shape;
   const std::int64_t pixels = n * s.out_pixels();
-  const Cut cut = cut_of(s, pixels, bool(source.fill), n_threads);
+  const Cut cut = cut_of(c, pixels, bool(source.fill), n_threads);
   const std::int64_t step = cut.pixels, outputs = cut.outputs;
   const std::int64_t blocks = ceil_div(s.outputs, outputs);
   const std::int64_t at_once = source.fill ? blocks : 1;  // blocks that share a filled tile

@@ -122,6 +122,7 @@ class Compiler {
       std::vector<float>().swap(step.step.bias);
     }
     count_ = static_cast<int>(plan_->steps.size());
+    if (!forward_only()) find_vanishing();
     for (int i = 0; i < count_; ++i) add_buffers(i);
     if (!forward_only())
       for (int i = count_ - 1; i >= 0; --i) add_relevance(i);
@@ -246,6 +247,53 @@ class Compiler {
 
   int backward_time(int i) const { return 2 * count_ - 1 - i; }
 
+  CompiledStep& step(int i) { return plan_->steps[static_cast<std::size_t>(i)]; }
+
+  void find_vanishing() {
+    std::vector<std::vector<int>> readers(static_cast<std::size_t>(count_));
+    for (int j = 0; j < count_; ++j)
+      for (int input : step(j).step.inputs) readers[static_cast<std::size_t>(input)].push_back(j);
+    vanishes_.assign(static_cast<std::size_t>(count_), false);
+    for (int i = count_ - 2; i >= 0; --i) {
+      const std::vector<int>& all = readers[static_cast<std::size_t>(i)];
+      vanishes_[static_cast<std::size_t>(i)] =
+          std::all_of(all.begin(), all.end(), [&](int j) { return gives_nothing_to_zeros(j); });
+    }
+  }
+
+  // Whether the relevance that step j hands to a value that is zero is zero, where that holds for
+  // the relevance of its own zeros.
+  bool gives_nothing_to_zeros(int j) {
+    const CompiledStep& reader = step(j);
+    switch (reader.step.kind) {
+      case StepKind::linear:
+        return reader.linear->tie == Tie::times_x || reader.linear->tie == Tie::by_sign;
+      case StepKind::add:
+      case StepKind::average_pool:
+      case StepKind::resample: return !reader.gradient;
+      case StepKind::max_pool:
+      case StepKind::concat:
+      case StepKind::gather:
+      case StepKind::transpose: return vanishes_[static_cast<std::size_t>(j)];
+      default: return false;
+    }
+  }
+
+  // Whether z of a layer needs no memory of its own (ResNet-50, epsilon: 0.9 of the time). Behind a
+  // ReLU the value is max(z, 0); where that is zero it does not matter what zero relevance is
+  // divided by.
+  bool divides_by_value(int i) {
+    const CompiledStep& s = step(i);
+    if (!s.linear || !s.linear->traits->keep_z) return false;
+    const Linear& layer = *s.linear;
+    const bool same_sum = (layer.bias.empty() || layer.rule.absorb_bias) &&
+                          layer.traits->tie != Tie::box &&
+                          layer.traits->weights != RuleTraits::Weights::reweighted;
+    if (!same_sum) return false;
+    return layer.tail == Tail::none || (layer.tail == Tail::relu && layer.rule.stabilizer > 0 &&
+                                        vanishes_[static_cast<std::size_t>(i)]);
+  }
+
   bool reads_own_value(const CompiledStep& s) const {
     switch (s.step.kind) {
       case StepKind::add:
@@ -281,13 +329,15 @@ class Compiler {
       value_death = std::max(value_death, late ? backward_time(j) : j);
       kept |= late;
     }
-    if (!forward_only() && reads_own_value(s)) {
+    const bool divides = !forward_only() && divides_by_value(i);
+    if (divides || (!forward_only() && reads_own_value(s))) {
       value_death = std::max(value_death, backward);
       kept = true;
     }
     s.value = buffer(s.step.size, forward, value_death, kept);
     if (s.step.kind == StepKind::max_pool)
       s.winner = buffer(s.step.size, forward, forward_only() ? forward : backward, true);
+    if (divides) s.z = s.value;
     if (s.linear) add_linear_buffers(s, forward, backward);
     if (forward_only()) return;
     if (s.step.kind == StepKind::average_pool || s.step.kind == StepKind::resample ||
@@ -330,7 +380,7 @@ class Compiler {
       if (c && reads_lists(c->path)) lists = std::max(lists, source_floats(*c));
     if (lists > 0) s.forward_scratch = buffer(lists, forward, forward, false);
     if (forward_only()) return;
-    if (layer.traits->keep_z) s.z = buffer(s.step.size, forward, backward, true);
+    if (layer.traits->keep_z && s.z < 0) s.z = buffer(s.step.size, forward, backward, true);
     if (layer.traits->keep_zp) s.zp = buffer(s.step.size, forward, backward, true);
     if (layer.traits->keep_zn) s.zn = buffer(s.step.size, forward, backward, true);
     if (layer.rule.kind != RuleKind::pass)
@@ -342,6 +392,7 @@ class Compiler {
   std::unique_ptr<Plan::Impl> plan_;
   Lowered lowered_;
   int count_ = 0;
+  std::vector<bool> vanishes_;  // relevance is zero where the step's value is
 };
 
 std::string describe(const Contraction& c) {
