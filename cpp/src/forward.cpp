@@ -197,14 +197,30 @@ void forward_pool(const Execution& run, const CompiledStep& step) {
                });
 }
 
+// The activation that replaces the values of a step by its own; null: there is none.
+const Activation* replacing(const Execution& run, const CompiledStep& step) {
+  if (step.only_reader < 0) return nullptr;
+  const CompiledStep& reader = run.step(step.only_reader);
+  if (reader.step.kind != StepKind::activation || reader.value != step.value) return nullptr;
+  return &std::get<Activation>(run.plan.nodes[static_cast<std::size_t>(reader.step.node)].op);
+}
+
+// The activation behind it comes while a part of the sum is in L1 (ResNet-50, epsilon: 0.94
+// of the time).
 void forward_add(const Execution& run, const CompiledStep& step) {
+  constexpr std::int64_t kPart = 2048;
   float* y = run.buffer(step.value);
   const auto& inputs = step.step.inputs;
+  const Activation* activation = replacing(run, step);
   for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
-    const float* sum = run.value(inputs[0]) + begin;
-    for (std::size_t k = 1; k < inputs.size(); ++k) {
-      run.kernels.add({sum, run.value(inputs[k]) + begin, y + begin, end - begin});
-      sum = y + begin;
+    for (std::int64_t at = begin; at < end; at += kPart) {
+      const std::int64_t n = std::min(kPart, end - at);
+      const float* sum = run.value(inputs[0]) + at;
+      for (std::size_t k = 1; k < inputs.size(); ++k) {
+        run.kernels.add({sum, run.value(inputs[k]) + at, y + at, n});
+        sum = y + at;
+      }
+      if (activation) apply_function(*activation, y + at, y + at, n);
     }
   });
 }
@@ -231,6 +247,7 @@ void forward_activation(const Execution& run, const CompiledStep& step) {
   const auto& activation = std::get<Activation>(node.op);
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
+  if (x == y) return;  // forward_add
   for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
     apply_function(activation, x + begin, y + begin, end - begin);
   });

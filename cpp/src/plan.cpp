@@ -122,7 +122,7 @@ class Compiler {
       std::vector<float>().swap(step.step.bias);
     }
     count_ = static_cast<int>(plan_->steps.size());
-    if (!forward_only()) find_vanishing();
+    find_readers();
     for (int i = 0; i < count_; ++i) add_buffers(i);
     if (!forward_only())
       for (int i = count_ - 1; i >= 0; --i) add_relevance(i);
@@ -247,15 +247,19 @@ class Compiler {
 
   int backward_time(int i) const { return 2 * count_ - 1 - i; }
 
+  const Node& node_of(const CompiledStep& s) const {
+    return model_.nodes()[static_cast<std::size_t>(s.step.node)];
+  }
   CompiledStep& step(int i) { return plan_->steps[static_cast<std::size_t>(i)]; }
 
-  void find_vanishing() {
+  void find_readers() {
     std::vector<std::vector<int>> readers(static_cast<std::size_t>(count_));
     for (int j = 0; j < count_; ++j)
       for (int input : step(j).step.inputs) readers[static_cast<std::size_t>(input)].push_back(j);
     vanishes_.assign(static_cast<std::size_t>(count_), false);
     for (int i = count_ - 2; i >= 0; --i) {
       const std::vector<int>& all = readers[static_cast<std::size_t>(i)];
+      if (all.size() == 1) step(i).only_reader = all.front();
       vanishes_[static_cast<std::size_t>(i)] =
           std::all_of(all.begin(), all.end(), [&](int j) { return gives_nothing_to_zeros(j); });
     }
@@ -292,6 +296,20 @@ class Compiler {
     if (!same_sum) return false;
     return layer.tail == Tail::none || (layer.tail == Tail::relu && layer.rule.stabilizer > 0 &&
                                         vanishes_[static_cast<std::size_t>(i)]);
+  }
+
+  // Whether step i is the ReLU of a sum that nobody else reads, so that both are one value: with a
+  // rule the sum is what relevance is divided by, as in divides_by_value.
+  bool replaces_sum(int i) {
+    const CompiledStep& s = step(i);
+    if (s.step.kind != StepKind::activation) return false;
+    const auto& activation = std::get<Activation>(node_of(s).op);
+    const CompiledStep& sum = step(s.step.inputs[0]);
+    if (activation.function != Function::relu || sum.step.kind != StepKind::add ||
+        sum.only_reader != i)
+      return false;
+    return forward_only() || sum.gradient ||
+           (sum.rule.stabilizer > 0 && vanishes_[static_cast<std::size_t>(i)]);
   }
 
   bool reads_own_value(const CompiledStep& s) const {
@@ -334,7 +352,14 @@ class Compiler {
       value_death = std::max(value_death, backward);
       kept = true;
     }
-    s.value = buffer(s.step.size, forward, value_death, kept);
+    if (replaces_sum(i)) {
+      s.value = step(s.step.inputs[0]).value;
+      Buffer& shared = plan_->buffers[static_cast<std::size_t>(s.value)];
+      shared.death = std::max(shared.death, value_death);
+      shared.kept |= kept;
+    } else {
+      s.value = buffer(s.step.size, forward, value_death, kept);
+    }
     if (s.step.kind == StepKind::max_pool)
       s.winner = buffer(s.step.size, forward, forward_only() ? forward : backward, true);
     if (divides) s.z = s.value;

@@ -37,7 +37,8 @@ struct CompiledStep {
   bool per_channel = true;
   bool gradient = false;    // plain derivative instead of a rule
   bool derivative = false;  // of the fused activation, which otherwise passes relevance on
-  // Buffers, -1: none. z may be the value itself.
+  int only_reader = -1;     // of the value, where there is one and it reads it once
+  // Buffers, -1: none. z may be the value itself; a ReLU's value may be that of the sum it reads.
   int value = -1, z = -1, zp = -1, zn = -1, winner = -1, relevance = -1;
   int forward_scratch = -1, backward_scratch = -1;
 };
