@@ -55,12 +55,13 @@ std::string nonzero_share(double density) {
 // Sources are split into parts for a tile of pixels and weights by sign, which takes too long for
 // few outputs and few pixels. Panels and lists need 0.5 to 0.9 of the time for 16 channels of a
 // window, backward for 24 channels or 40 outputs of EfficientNet-Lite0 and 64 outputs of a window
-// of VGG-16, and for 7 x 7 pixels.
+// of VGG-16. With 7 x 7 pixels of one sample they take as long, of eight 1.3 times (ResNet-50: 0.96
+// of the time).
 bool pays_by_matrix(const ContractionShape& s, Mode mode, const Kernels& kernels) {
   const bool window = s.taps() > 1, two = reads_b(mode);
   const std::int64_t channels = two ? 48 : window ? 32 : 16;
   const std::int64_t outputs = two ? (window ? 96 : 64) : 16;
-  const std::int64_t pixels = mode == Mode::plain ? 1 : kernels.panel_lanes;
+  const std::int64_t pixels = mode == Mode::plain ? 1 : kernels.panel_lanes / 2;
   return kernels.matrix[0] != nullptr && s.channels >= channels && s.outputs >= outputs &&
          s.out_pixels() >= pixels;
 }
@@ -84,9 +85,7 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
   const bool lists_are_short = s.outputs < kernels.vector_width || s.channels < kNarrowChannels;
   if (open.scatter && s.channels <= kScatterChannels && source.density <= kScatterDensity)
     return {Path::scatter, "few channels and outputs, " + nonzero_share(source.density)};
-  if (open.kernel_rows && s.channels < kDenseChannels && s.outputs >= kernels.vector_width &&
-      source.density >= kPlanarDensity)
-    return {Path::dense, "few channels, whole kernel rows"};
+  if (open.kernel_rows) return {Path::dense, "few channels, whole kernel rows"};
   if (open.planes && s.channels <= kPlanarChannels && s.outputs <= kPlanarOutputs &&
       (lists_are_short || source.density >= kPlanarDensity))
     return {Path::planar, "few channels and outputs of a window"};
@@ -223,6 +222,11 @@ std::int64_t Contraction::weight_bytes() const {
   return bytes;
 }
 
+bool pays_by_kernel_rows(const ContractionShape& s, SourceFacts source, const Kernels& kernels) {
+  return s.channels < kDenseChannels && s.outputs >= kernels.vector_width &&
+         source.density >= kPlanarDensity && reads_kernel_rows(s);
+}
+
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels) {
   Contraction c = start_contraction(std::move(shape), mode, source);
@@ -235,11 +239,11 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   Planes planes = planes_of(c.shape, mode, kernels);
   ScatterPlaces places = scatter_of(c.shape, mode, kernels);
   const PhaseSteps steps = phase_steps(c.shape, source.density, kernels);
-  Choice choice =
-      choose_path(c.shape, mode, source,
-                  {in_pairs, planes.rows > 0, mode == Mode::plain && reads_kernel_rows(c.shape),
-                   places.run > 0, steps.y > 0},
-                  kernels);
+  Choice choice = choose_path(c.shape, mode, source,
+                              {in_pairs, planes.rows > 0,
+                               mode == Mode::plain && pays_by_kernel_rows(c.shape, source, kernels),
+                               places.run > 0, steps.y > 0},
+                              kernels);
   c.path = choice.path;
   c.reason = std::move(choice.reason);
   switch (c.path) {

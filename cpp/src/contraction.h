@@ -99,6 +99,8 @@ struct Phase {
   Contraction product;
 };
 
+// Whether a plain product is faster with the taps of a kernel row as one.
+bool pays_by_kernel_rows(const ContractionShape& s, SourceFacts source, const Kernels& kernels);
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels);
 // By the dense or the sign-partitioned product, whatever else might be faster.

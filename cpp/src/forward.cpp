@@ -89,6 +89,25 @@ void make_lists(const Execution& run, const Contraction& c, const float* x,
   });
 }
 
+void write_padded(const Execution& run, const Linear& layer, const float* x, float* to) {
+  const PaddedSource& p = layer.padded;
+  const std::int64_t channels = layer.forward.shape.source_channels(), row = p.width * channels;
+  const std::int64_t left = std::min(p.left, p.width) * channels;
+  const std::int64_t inside = std::min(p.columns * channels, row - left);
+  parallel_for(threads_for_values(run.n * p.height * row, run.threads), run.n * p.height,
+               [&](std::int64_t item, int) {
+                 const std::int64_t image = item / p.height, y = item % p.height - p.top;
+                 float* target = to + item * row;
+                 if (y < 0 || y >= p.rows) {
+                   std::fill_n(target, row, 0.0f);
+                   return;
+                 }
+                 const float* from = x + (image * p.rows + y) * p.columns * channels;
+                 float* begin = std::fill_n(target, left, 0.0f);
+                 std::fill(std::copy_n(from, inside, begin), target + row, 0.0f);
+               });
+}
+
 // Where the results of a linear layer go. Null: not wanted.
 struct LinearTargets {
   float *y, *z, *zp, *zn;
@@ -148,6 +167,11 @@ void run_product(const Execution& run, const CompiledStep& step, const Contracti
   const float* x = run.value(step.step.inputs[0]);
   ContractionSource source;
   source.a = x;
+  if (&product == &layer.forward && layer.padded.height > 0) {
+    float* padded = run.buffer(step.forward_scratch);
+    write_padded(run, layer, x, padded);
+    source.a = padded;
+  }
   if (reads_lists(product.path)) {
     source.lists = list_buffers(product, run.n, run.buffer(step.forward_scratch));
     make_lists(run, product, x, source.lists);

@@ -275,6 +275,40 @@ void set_tail(Linear& layer, const Model& model, const Step& step) {
   layer.tail_b = a.b;
 }
 
+// A plain product of few channels reads whole kernel rows, but not across a border: its source is
+// copied into one with the padding written out (7 x 7, 3 channels: 0.6 of the time). False where
+// that does not apply.
+bool read_padded(Linear& layer, const Op& op, const Geometry& unpadded, SourceFacts source,
+                 const Kernels& kernels) {
+  const auto* conv = std::get_if<Conv>(&op);
+  if (conv == nullptr || layer.traits->split || layer.traits->tie == Tie::box ||
+      layer.traits->weights != Weights::own)
+    return false;
+  const Window& w = conv->window;
+  if (w.pad_begin[0] == 0 && w.pad_begin[1] == 0 && w.pad_end[0] == 0 && w.pad_end[1] == 0)
+    return false;
+  ContractionShape shape = unpadded.forward;
+  if (shape.out_pixels() == 0) return false;
+  const auto read = [&](std::int64_t outputs, std::size_t axis) {
+    return (outputs - 1) * w.stride[axis] + (w.kernel[axis] - 1) * w.dilation[axis] + 1;
+  };
+  shape.source_height = read(shape.out_height, 0);
+  shape.source_width = read(shape.out_width, 1);
+  shape.y = window_taps(shape.out_height, shape.source_height, w.kernel[0], w.stride[0],
+                        w.dilation[0], 0);
+  shape.x =
+      window_taps(shape.out_width, shape.source_width, w.kernel[1], w.stride[1], w.dilation[1], 0);
+  if (!pays_by_kernel_rows(shape, source, kernels)) return false;
+  layer.padded = {w.pad_begin[0],
+                  w.pad_begin[1],
+                  shape.source_height,
+                  shape.source_width,
+                  unpadded.forward.source_height,
+                  unpadded.forward.source_width};
+  layer.forward = make_contraction(shape, unpadded.weight, Mode::plain, source, kernels);
+  return true;
+}
+
 // AlphaBeta(1, 0) is ZPlus: the same bits, half the backward work.
 Rule normalised(Rule rule) {
   if (rule.kind == RuleKind::alpha_beta && rule.alpha == 1 && rule.beta == 0)
@@ -334,9 +368,11 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   std::vector<float> changed;
   const bool reweighted = traits.weights == Weights::reweighted;
   if (reweighted) changed = mapped_weights(explained, reweigh);
-  layer.forward = make_contraction(geometry.forward, explained,
-                                   traits.split ? Mode::split_product : Mode::plain,
-                                   {source.nonnegative, density}, kernels);
+  const Op& op = model.nodes()[static_cast<std::size_t>(step.node)].op;
+  if (!read_padded(layer, op, geometry, {source.nonnegative, density}, kernels))
+    layer.forward = make_contraction(geometry.forward, explained,
+                                     traits.split ? Mode::split_product : Mode::plain,
+                                     {source.nonnegative, density}, kernels);
   if (reweighted || (traits.split && traits.keep_z))
     layer.plain = std::make_unique<const Contraction>(make_contraction(
         geometry.forward, geometry.weight, Mode::plain, {source.nonnegative, density}, kernels));

@@ -28,11 +28,18 @@ struct RuleTraits {
 };
 const RuleTraits& traits_of(RuleKind kind);
 
+// A value of `rows` x `columns` pixels inside its padding, as far as a layer reads it: at (top,
+// left) of height x width. Without a height there is none.
+struct PaddedSource {
+  std::int64_t top = 0, left = 0, height = 0, width = 0, rows = 0, columns = 0;
+};
+
 // A dense, convolution, transposed convolution or affine layer, compiled for one rule.
 struct Linear {
   Rule rule;
   const RuleTraits* traits = nullptr;
   Contraction forward;
+  PaddedSource padded;  // what `forward` reads in place of the value
   // gamma divides by z + gamma z+, where the rounding of z counts up to 2 / gamma times
   // (VGG-16: 2.5 times torch's error with z = z+ + z-), so z has a product of its own. So has the
   // output where `forward` has other weights than the layer.

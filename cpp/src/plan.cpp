@@ -400,10 +400,10 @@ class Compiler {
 
   void add_linear_buffers(CompiledStep& s, int forward, int backward) {
     const Linear& layer = *s.linear;
-    std::int64_t lists = 0;
+    std::int64_t source = layer.padded.height == 0 ? 0 : source_floats(layer.forward);
     for (const Contraction* c : {&layer.forward, layer.plain.get()})
-      if (c && reads_lists(c->path)) lists = std::max(lists, source_floats(*c));
-    if (lists > 0) s.forward_scratch = buffer(lists, forward, forward, false);
+      if (c && reads_lists(c->path)) source = std::max(source, source_floats(*c));
+    if (source > 0) s.forward_scratch = buffer(source, forward, forward, false);
     if (forward_only()) return;
     if (layer.traits->keep_z && s.z < 0) s.z = buffer(s.step.size, forward, backward, true);
     if (layer.traits->keep_zp) s.zp = buffer(s.step.size, forward, backward, true);
