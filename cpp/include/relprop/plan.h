@@ -30,7 +30,7 @@ struct PlanOptions {
   Isa isa = default_isa();
   bool forward_only = false;  // no relevance: no rules are needed, denominators are not kept
   // Samples are taken in groups that fit, at least one. 0: as many bytes as the packed weights,
-  // which are read once per group, and no less than 256 MiB.
+  // which are read once per group, and no less than 640 MiB.
   std::int64_t workspace_bytes = 0;
 };
 
