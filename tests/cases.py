@@ -93,7 +93,7 @@ CONV = [
     _conv("depthwise-5x5-dilated", 15, 15, (11, 9), (5, 5), groups=15, dilation=(2, 1)),
     _conv("depthwise-multiplier-2", 9, 18, (6, 7), (3, 3), groups=9, **SAME),
     _conv("7x7-strided", 3, 33, (13, 14), (7, 7), stride=(2, 3), pad_begin=(3, 3), pad_end=(3, 2)),
-    _conv("padding-over-rows", 3, 17, (2, 3), (2, 2), stride=(5, 4), pad_begin=(4, 3)),
+    _conv("padding-over-rows", 3, 17, (2, 3), (2, 2), stride=(4, 3), pad_begin=(4, 3)),
     _conv("padding-over-kernel", 3, 4, (3, 4), (2, 2), pad_begin=(3, 2), pad_end=(2, 3)),
 ]
 
