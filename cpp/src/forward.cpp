@@ -89,6 +89,7 @@ void make_lists(const Execution& run, const Contraction& c, const float* x,
   });
 }
 
+// The value x inside its padding, for a layer that reads both.
 void write_padded(const Execution& run, const Linear& layer, const float* x, float* to) {
   const PaddedSource& p = layer.padded;
   const std::int64_t channels = layer.forward.shape.source_channels(), row = p.width * channels;
