@@ -233,7 +233,6 @@ const Activation* replacing(const Execution& run, const CompiledStep& step) {
 // The activation behind it comes while a part of the sum is in L1 (ResNet-50, epsilon: 0.94
 // of the time).
 void forward_add(const Execution& run, const CompiledStep& step) {
-  constexpr std::int64_t kPart = 2048;
   float* y = run.buffer(step.value);
   const auto& inputs = step.step.inputs;
   const Activation* activation = replacing(run, step);
@@ -272,7 +271,7 @@ void forward_activation(const Execution& run, const CompiledStep& step) {
   const auto& activation = std::get<Activation>(node.op);
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
-  if (x == y) return;  // forward_add
+  if (x == y) return;  // forward_add has done it
   for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
     apply_function(activation, x + begin, y + begin, end - begin);
   });

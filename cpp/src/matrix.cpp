@@ -25,8 +25,7 @@ std::int64_t even_part(std::int64_t all, std::int64_t most) {
   return round_up(ceil_div(all, ceil_div(all, most)), kMatrixPair);
 }
 
-// Time of all calls with two or more threads at once, which each take the next call when they are
-// done with one.
+// Time of all calls: every thread takes the next one when it is done with one.
 double time_of(const Contraction& c, const Cut& cut, std::int64_t pixels, bool all_outputs,
                int n_threads) {
   const std::int64_t blocks = ceil_div(c.shape.outputs, cut.outputs),

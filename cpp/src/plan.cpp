@@ -253,12 +253,12 @@ class Compiler {
   CompiledStep& step(int i) { return plan_->steps[static_cast<std::size_t>(i)]; }
 
   void find_readers() {
-    std::vector<std::vector<int>> readers(static_cast<std::size_t>(count_));
+    readers_.assign(static_cast<std::size_t>(count_), {});
     for (int j = 0; j < count_; ++j)
-      for (int input : step(j).step.inputs) readers[static_cast<std::size_t>(input)].push_back(j);
+      for (int input : step(j).step.inputs) readers_[static_cast<std::size_t>(input)].push_back(j);
     vanishes_.assign(static_cast<std::size_t>(count_), false);
     for (int i = count_ - 2; i >= 0; --i) {
-      const std::vector<int>& all = readers[static_cast<std::size_t>(i)];
+      const std::vector<int>& all = readers_[static_cast<std::size_t>(i)];
       if (all.size() == 1) step(i).only_reader = all.front();
       vanishes_[static_cast<std::size_t>(i)] =
           std::all_of(all.begin(), all.end(), [&](int j) { return gives_nothing_to_zeros(j); });
@@ -335,19 +335,16 @@ class Compiler {
   }
 
   void add_buffers(int i) {
-    CompiledStep& s = plan_->steps[static_cast<std::size_t>(i)];
+    CompiledStep& s = step(i);
     const int forward = i, backward = backward_time(i), last = count_ - 1;
     int value_death = i == last ? backward_time(last) : forward;
     bool kept = i == last;
-    for (int j = i + 1; j < count_; ++j) {
-      const CompiledStep& reader = plan_->steps[static_cast<std::size_t>(j)];
-      const auto& inputs = reader.step.inputs;
-      if (std::find(inputs.begin(), inputs.end(), i) == inputs.end()) continue;
-      const bool late = !forward_only() && reads_input_value(reader);
+    for (int j : readers_[static_cast<std::size_t>(i)]) {
+      const bool late = !forward_only() && reads_input_value(step(j));
       value_death = std::max(value_death, late ? backward_time(j) : j);
       kept |= late;
     }
-    const bool divides = !forward_only() && divides_by_value(i);
+    const bool divides = divides_by_value(i);  // nothing is kept with forward_only
     if (divides || (!forward_only() && reads_own_value(s))) {
       value_death = std::max(value_death, backward);
       kept = true;
@@ -373,17 +370,11 @@ class Compiler {
   // What step i has when its turn comes, from its readers; they are done before. Where the only one
   // hands its own on as it is, both are the same memory.
   void add_relevance(int i) {
-    CompiledStep& s = plan_->steps[static_cast<std::size_t>(i)];
-    int birth = i == count_ - 1 ? backward_time(i) : 2 * count_, readers = 0, only = -1;
-    for (int j = i + 1; j < count_; ++j) {
-      const auto& inputs = plan_->steps[static_cast<std::size_t>(j)].step.inputs;
-      if (std::find(inputs.begin(), inputs.end(), i) == inputs.end()) continue;
-      birth = std::min(birth, backward_time(j));
-      ++readers;
-      only = j;
-    }
-    if (readers == 1) {
-      const CompiledStep& reader = plan_->steps[static_cast<std::size_t>(only)];
+    CompiledStep& s = step(i);
+    int birth = i == count_ - 1 ? backward_time(i) : 2 * count_;
+    for (int j : readers_[static_cast<std::size_t>(i)]) birth = std::min(birth, backward_time(j));
+    if (s.only_reader >= 0) {
+      const CompiledStep& reader = step(s.only_reader);
       if (reader.step.kind == StepKind::activation || reader.step.kind == StepKind::scale_shift) {
         s.relevance = reader.relevance;
         plan_->buffers[static_cast<std::size_t>(s.relevance)].death = backward_time(i);
@@ -417,7 +408,8 @@ class Compiler {
   std::unique_ptr<Plan::Impl> plan_;
   Lowered lowered_;
   int count_ = 0;
-  std::vector<bool> vanishes_;  // relevance is zero where the step's value is
+  std::vector<std::vector<int>> readers_;  // of every step's value, once for each time
+  std::vector<bool> vanishes_;             // relevance is zero where the step's value is
 };
 
 std::string describe(const Contraction& c) {

@@ -106,6 +106,9 @@ struct Execution {
   float* value(int i) const { return buffer(step(i).value); }
 };
 
+// Values that stay in L1 between one elementwise kernel and the next.
+inline constexpr std::int64_t kPart = 2048;
+
 // Pixels that one call of a list kernel takes, an even number. The map in front of it needs scratch
 // for two values of each.
 std::int64_t list_pixels(std::int64_t channels);

@@ -507,7 +507,6 @@ class Backward {
   // Each branch gets its value times R / st(sum), part by part, so that only R, the sum and the
   // branches go through memory (ResNet-50: 0.85 of the time).
   void back_add(int i, const CompiledStep& step) {
-    constexpr std::int64_t kPart = 2048;
     struct Branch {
       const float* x;
       Destination to;
