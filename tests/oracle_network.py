@@ -150,7 +150,7 @@ class Network:
             return GlobalMax(), first
         if kind == "Concat":
             return Concat(a["axis"]), list(node.input)
-        if kind in ("Add", "Mul", "Sub", "Div"):
+        if kind in ("Add", "Sum", "Mul", "Sub", "Div"):
             return self.arithmetic(kind, node)
         if kind in ("Flatten", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Dropout"):
             return Rearrange(self.new_shape(kind, a, fixed)), first
@@ -211,7 +211,7 @@ class Network:
     def arithmetic(self, kind: str, node: onnx.NodeProto) -> tuple[Op, list[str]]:
         variable = [name for name in node.input if name not in self.constants]
         if len(variable) == len(node.input):
-            if kind != "Add":
+            if kind not in ("Add", "Sum"):
                 raise NotImplementedError(f"{kind} of two values")
             return Add(), variable
         constant = self.weight(next(n for n in node.input if n in self.constants))

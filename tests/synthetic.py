@@ -161,12 +161,31 @@ def signed(bias: bool) -> onnx.ModelProto:
     return b.model([b.dense(t, "scores", 11 * 7 * 6, 5), side])
 
 
+def sums(bias: bool) -> onnx.ModelProto:
+    """Sums of sums: of three, of one value twice, and around layers that read later than others."""
+    b = Builder((3, 7, 8), 6, bias)
+    t = b.relu(b.conv("input", "stem", 3, 12, 3), "stem_relu")
+    t = b.relu(b.node("Add", [b.conv(t, "a", 12, 12, 3), t], "add1"), "relu1")
+    u = b.relu(b.conv(t, "b", 12, 18, 1), "relu_b")
+    u = b.conv(u, "c", 18, 12, 3)
+    t = b.node("Sum", [u, b.conv(t, "d", 12, 12, 1), t], "sum")
+    t = b.relu(b.node("Add", [t, t], "twice"), "relu2")
+    t = b.node("Add", [t, b.conv(t, "e", 12, 12, 1)], "add2")
+    u = b.conv(b.relu(b.conv(t, "f", 12, 10, 1), "relu_f"), "g", 10, 12, 3)
+    late = b.relu(b.conv(t, "late", 12, 12, 1), "relu_late")
+    t = b.node("Add", [u, t], "add3")
+    t = b.relu(b.node("Add", [t, late], "add4"), "relu3")
+    t = b.node("Flatten", [b.node("GlobalAveragePool", [t], "gap")], "flatten")
+    return b.model([b.dense(t, "logits", 12, 6)])
+
+
 SYNTHETIC: dict[str, Callable[[bool], onnx.ModelProto]] = {
     "plain": plain,
     "residual": residual,
     "fire": fire,
     "depthwise": depthwise,
     "signed": signed,
+    "sums": sums,
 }
 
 

@@ -15,6 +15,8 @@ from synthetic import SYNTHETIC, sample_shape
 
 Array = npt.NDArray[Any]
 
+METHODS = {**RULES, "gradient": oracle.GRADIENT}
+
 # Float32 against float64 where no sum of the rule cancels.
 TOLERANCE = 1e-4
 
@@ -120,14 +122,22 @@ def random_mask(layer: tuple[int, ...], shape: str, count: int, rng: Any) -> Arr
     return rng.integers(0, 2, (samples, *layer)).astype(np.float32)
 
 
-def test_a_mask_of_ones_changes_nothing(rng: np.random.Generator) -> None:
-    model = SYNTHETIC["residual"](True)
+@pytest.mark.parametrize("name", ["epsilon", "alpha2_beta1", "gradient"])
+@pytest.mark.parametrize("network", SYNTHETIC)
+def test_looking_changes_nothing(network: str, name: str, rng: np.random.Generator) -> None:
+    """Masks of ones, relevance of layers and the report leave every bit of the heatmap."""
+    model = SYNTHETIC[network](True)
     x = rng.standard_normal((2, *sample_shape(model))).astype(np.float32)
-    built, plan = network_plan(model, RULES["alpha2_beta1"])
-    node = built.find("relu1")
-    ones = np.ones((1, *built.shape(node)), np.float32)
+    built, plan = network_plan(model, METHODS[name])
     plainly = plan.relevance(x)[0]
-    assert np.array_equal(plan.relevance(x, masks=[(node, ones, False)])[0], plainly)
+    assert plainly.any()
+    assert np.array_equal(plan.relevance(x, conservation=True)[0], plainly)
+    for node in range(len(built.nodes)):
+        if not plan.relevance(x, layers=[node])[2][0].any():
+            continue  # behind the output, or a side of it
+        ones = np.ones((1, *built.shape(node)), np.float32)
+        assert np.array_equal(plan.relevance(x, masks=[(node, ones, False)])[0], plainly)
+        assert np.array_equal(plan.relevance(x, layers=[node])[0], plainly)
 
 
 def test_masks_of_two_layers_one_behind_the_other(rng: np.random.Generator) -> None:

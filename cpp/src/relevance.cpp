@@ -25,7 +25,9 @@ class Backward {
         first_sample_(first_sample),
         target_(target),
         conservation_(conservation),
-        present_(run.plan.steps.size(), false) {
+        present_(run.plan.steps.size(), false),
+        shared_(run.plan.steps.size(), false) {
+    for (const CompiledStep& step : run.plan.steps) at_.push_back(run.buffer(step.relevance));
     if (request.exclude_parallel) find_cut_edges();
   }
 
@@ -45,7 +47,12 @@ class Backward {
   }
 
  private:
-  float* relevance(int i) const { return run_.buffer(run_.step(i).relevance); }
+  float* relevance(int i) const { return at_[static_cast<std::size_t>(i)]; }
+  float* own_memory(int i) const { return run_.buffer(run_.step(i).relevance); }
+  // What relevance(i) is to be multiplied by; null: nothing.
+  const float* factor(int i) const {
+    return shared_[static_cast<std::size_t>(i)] ? run_.value(i) : nullptr;
+  }
   const Node& node_of(const CompiledStep& step) const {
     return run_.plan.nodes[static_cast<std::size_t>(step.step.node)];
   }
@@ -55,11 +62,32 @@ class Backward {
   struct Destination {
     float* r;
     bool accumulate;
+    bool share;  // wanted is what a unit of the value gets
   };
   Destination destination(int to) {
-    const bool filled = present_[static_cast<std::size_t>(to)];
-    present_[static_cast<std::size_t>(to)] = true;
-    return {relevance(to), filled};
+    const auto k = static_cast<std::size_t>(to);
+    const bool filled = present_[k];
+    present_[k] = true;
+    shared_[k] = run_.step(to).as_share;
+    return {relevance(to), filled, shared_[k]};
+  }
+
+  // From here on relevance(i) is relevance itself, in memory that no other step reads.
+  void settle(int i) {
+    float* own = own_memory(i);
+    const float *r = relevance(i), *x = factor(i);
+    if (r == own && x == nullptr) return;
+    for_blocks(run_, run_.n * run_.step(i).step.size, [&](std::int64_t begin, std::int64_t end) {
+      TieArgs args{};
+      args.tie = x ? Tie::times_x : Tie::copy;
+      args.first = r + begin;
+      args.x = x ? x + begin : nullptr;
+      args.r = own + begin;
+      args.n = end - begin;
+      run_.kernels.tie(args);
+    });
+    at_[static_cast<std::size_t>(i)] = own;
+    shared_[static_cast<std::size_t>(i)] = false;
   }
 
   void start() {
@@ -119,6 +147,7 @@ class Backward {
   // layer.
   void arrive(int i) {
     const CompiledStep& step = run_.step(i);
+    if (step.derivative || conservation_ != nullptr || is_looked_at(step)) settle(i);
     if (!step.derivative) return mask_and_capture(step, 0, step.step.nodes.size());
     std::size_t split = 0;
     while (step.step.nodes[split] != step.step.fused_activation) ++split;
@@ -131,6 +160,16 @@ class Backward {
       run_.kernels.tail_gradient(args);
     });
     mask_and_capture(step, 0, split);
+  }
+
+  // Whether the request masks or returns a layer of this step.
+  bool is_looked_at(const CompiledStep& step) const {
+    return std::any_of(step.step.nodes.begin(), step.step.nodes.end(), [&](int node) {
+      return std::find(request_.layers.begin(), request_.layers.end(), node) !=
+                 request_.layers.end() ||
+             std::any_of(request_.masks.begin(), request_.masks.end(),
+                         [&](const Mask& mask) { return mask.node == node; });
+    });
   }
 
   void mask_and_capture(const CompiledStep& step, std::size_t begin, std::size_t end) {
@@ -192,9 +231,10 @@ class Backward {
   }
 
   double sum_of(int i) const {
-    const float* r = relevance(i);
+    const float *r = relevance(i), *x = factor(i);
     double sum = 0;
-    for (std::int64_t k = 0; k < run_.n * run_.step(i).step.size; ++k) sum += double(r[k]);
+    for (std::int64_t k = 0; k < run_.n * run_.step(i).step.size; ++k)
+      sum += x ? double(x[k]) * double(r[k]) : double(r[k]);
     return sum;
   }
   double arrived_at_inputs(const CompiledStep& step) const {
@@ -285,22 +325,24 @@ class Backward {
   }
 
   // s+ and s- of `count` points starting at `point` (over all samples of the chunk).
-  void map_points(const CompiledStep& step, const float* r, std::int64_t point, std::int64_t count,
-                  float* s_plus, float* s_minus) const {
+  void map_points(int i, std::int64_t point, std::int64_t count, float* s_plus,
+                  float* s_minus) const {
+    const CompiledStep& step = run_.step(i);
     const Linear& layer = *step.linear;
     const std::int64_t channels = layer.forward.shape.out_channels();
     const std::int64_t pixels = layer.forward.shape.out_pixels();
     // Denominators that do not depend on x are those of one sample.
     const std::int64_t rest = pixels - point % pixels;
     if (layer.denominator.size() && count > rest) {
-      map_points(step, r, point, rest, s_plus, s_minus);
-      return map_points(step, r, point + rest, count - rest, s_plus + rest * channels,
+      map_points(i, point, rest, s_plus, s_minus);
+      return map_points(i, point + rest, count - rest, s_plus + rest * channels,
                         s_minus ? s_minus + rest * channels : nullptr);
     }
     const auto offset = [&](const float* base) { return base ? base + point * channels : nullptr; };
     MapArgs args{};
     args.map = layer.traits->map;
-    args.r = r + point * channels;
+    args.r = relevance(i) + point * channels;
+    args.x = offset(factor(i));
     args.z = layer.denominator.size() ? layer.denominator.data() + point % pixels * channels
                                       : offset(run_.buffer(step.z));
     args.zp = offset(run_.buffer(step.zp));
@@ -332,13 +374,11 @@ class Backward {
     const Contraction& c = layer.backward;
     const std::int64_t channels = c.shape.source_channels(), pixels = c.shape.source_pixels();
     const bool pair = reads_b(c.mode);
-    const float* r = relevance(i);
     float* memory = run_.buffer(step.backward_scratch);
     ContractionSource source;
     if (fills_tiles(c, run_.kernels, run_.n, run_.threads)) {
-      source.fill = [this, &step, r](std::int64_t point, std::int64_t count, float* plus,
-                                     float* minus) {
-        map_points(step, r, point, count, plus, minus);
+      source.fill = [this, i](std::int64_t point, std::int64_t count, float* plus, float* minus) {
+        map_points(i, point, count, plus, minus);
       };
       return source;
     }
@@ -346,7 +386,7 @@ class Backward {
       float* plus = memory;
       float* minus = pair ? memory + run_.n * pixels * channels : nullptr;
       for_point_blocks(pixels, channels, [&](std::int64_t point, std::int64_t count, int) {
-        map_points(step, r, point, count, plus + point * channels,
+        map_points(i, point, count, plus + point * channels,
                    minus ? minus + point * channels : nullptr);
       });
       source.a = plus;
@@ -358,7 +398,7 @@ class Backward {
       const std::int64_t count = args.pixels;
       float* plus = run_.thread_scratch(thread);
       float* minus = pair ? plus + count * channels : nullptr;
-      map_points(step, r, point, count, plus, minus);
+      map_points(i, point, count, plus, minus);
       args.a = plus;
       args.b = minus;
       run_.kernels.list(args);
@@ -374,7 +414,7 @@ class Backward {
       const std::int64_t pixel = first + done * tile.step, in_sample = pixel % s.out_pixels();
       const std::int64_t offset = pixel * s.out_channels() + tile.channel;
       TieArgs args{};
-      args.tie = layer.tie;
+      args.tie = to.share ? Tie::copy : layer.tie;
       args.first = tile.first + done * tile.stride;
       args.second = tile.second ? tile.second + done * tile.stride : nullptr;
       args.x = x + offset;
@@ -412,22 +452,22 @@ class Backward {
                     [&](const ResultTile& tile, int) { tie_tile(layer, x, to, tile); });
   }
 
-  // s = R / st(y), or R itself for the gradient.
-  void norm_block(const CompiledStep& step, const float* r, const float* y, float* s,
-                  std::int64_t n) const {
+  // s = R / st(y) of values [at, at + n), or R itself for the gradient.
+  void norm_block(int i, std::int64_t at, std::int64_t n, float* s) const {
+    const CompiledStep& step = run_.step(i);
     MapArgs args{};
     args.map = step.gradient ? Map::gradient : Map::epsilon;
-    args.r = r;
-    args.z = y;
+    args.r = relevance(i) + at;
+    args.x = factor(i) ? factor(i) + at : nullptr;
+    args.z = run_.value(i) + at;
     args.eps = step.rule.stabilizer;
     args.s_plus = s;
     args.n = n;
     run_.kernels.map(args);
   }
-  void norm_map(const CompiledStep& step, const float* r, const float* y, float* s,
-                std::int64_t n) const {
-    for_blocks(run_, n, [&](std::int64_t begin, std::int64_t end) {
-      norm_block(step, r + begin, y + begin, s + begin, end - begin);
+  void norm_map(int i, float* s) const {
+    for_blocks(run_, run_.n * run_.step(i).step.size, [&](std::int64_t begin, std::int64_t end) {
+      norm_block(i, begin, end - begin, s + begin);
     });
   }
 
@@ -435,6 +475,7 @@ class Backward {
   void pass_on(int i, int input, std::int64_t n) {
     if (relevance(i) != relevance(input)) return copy_to(input, relevance(i), n);
     present_[static_cast<std::size_t>(input)] = true;
+    shared_[static_cast<std::size_t>(input)] = shared_[static_cast<std::size_t>(i)];
   }
 
   void back_average(int i, const CompiledStep& step) {
@@ -444,7 +485,7 @@ class Backward {
     const std::int64_t channels = step.step.channels, size = step.step.size;
     const std::int64_t row = pool.source[1] * channels;
     float* s = run_.buffer(step.backward_scratch);
-    norm_map(step, relevance(i), run_.value(i), s, run_.n * size);
+    norm_map(i, s);
     const float* x = run_.value(input);
     const Destination to = destination(input);
     parallel_for(threads_for_values(run_.n * pool.source[0] * row, run_.threads),
@@ -463,7 +504,7 @@ class Backward {
                    args.out = run_.thread_scratch(thread);
                    run_.kernels.unpool_average(args);
                    TieArgs tie{};
-                   tie.tie = step.gradient ? Tie::copy : Tie::times_x;
+                   tie.tie = step.gradient || to.share ? Tie::copy : Tie::times_x;
                    tie.first = args.out;
                    tie.x = x + item * row;
                    tie.accumulate = to.accumulate;
@@ -505,23 +546,37 @@ class Backward {
   }
 
   // Each branch gets its value times R / st(sum), part by part, so that only R, the sum and the
-  // branches go through memory (ResNet-50: 0.85 of the time).
+  // branches go through memory (ResNet-50: 0.85 of the time). Branches that go on in the memory of
+  // the sum, or read it, find the quotient there.
   void back_add(int i, const CompiledStep& step) {
     struct Branch {
       const float* x;
       Destination to;
     };
     std::vector<Branch> branches;
-    for (int input : step.step.inputs)
-      if (!is_cut(i, input)) branches.push_back({run_.value(input), destination(input)});
+    float* own = own_memory(i);
+    bool leaves = false;  // the quotient in its own memory
+    for (int input : step.step.inputs) {
+      if (is_cut(i, input)) continue;
+      if (run_.step(input).reads_sum) at_[static_cast<std::size_t>(input)] = own;
+      const Branch branch{run_.value(input), destination(input)};
+      if (branch.to.r == own) {
+        leaves = true;
+      } else {
+        branches.push_back(branch);
+      }
+    }
+    const bool same = step.gradient && factor(i) == nullptr && relevance(i) == own;
+    if (same && branches.empty()) return;
     for_blocks(run_, run_.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
-      float s[kPart];
+      float part[kPart];
       for (std::int64_t at = begin; at < end; at += kPart) {
         const std::int64_t n = std::min(kPart, end - at);
-        norm_block(step, relevance(i) + at, run_.value(i) + at, s, n);
+        float* s = leaves ? own + at : part;
+        norm_block(i, at, n, s);
         for (const Branch& branch : branches) {
           TieArgs tie{};
-          tie.tie = step.gradient ? Tie::copy : Tie::times_x;
+          tie.tie = step.gradient || branch.to.share ? Tie::copy : Tie::times_x;
           tie.first = s;
           tie.x = branch.x + at;
           tie.accumulate = branch.to.accumulate;
@@ -617,9 +672,10 @@ class Backward {
     const int input = step.step.inputs[0];
     if (is_cut(i, input)) return;
     float* s = run_.buffer(step.backward_scratch);
-    norm_map(step, relevance(i), run_.value(i), s, run_.n * step.step.size);
+    norm_map(i, s);
     const Destination to = destination(input);
-    back_resample(run_, step, s, step.gradient ? nullptr : run_.value(input), to.r, to.accumulate);
+    const float* x = step.gradient || to.share ? nullptr : run_.value(input);
+    back_resample(run_, step, s, x, to.r, to.accumulate);
   }
 
   void back_factors(int i, const CompiledStep& step) {
@@ -637,6 +693,8 @@ class Backward {
   const int target_;
   std::vector<LayerConservation>* conservation_;
   std::vector<bool> present_;
+  std::vector<bool> shared_;  // relevance(i) is what a unit of the value gets
+  std::vector<float*> at_;    // where relevance is: the step's own memory, or that of a sum
   std::vector<std::pair<int, int>> cut_;  // (reader, input)
 };
 

@@ -210,6 +210,23 @@ void test_map(const Kernels& kernels, const Kernels& reference) {
     }
 }
 
+// Relevance that comes as the share of a value is what the product of both would be.
+void test_map_of_shares(const Kernels& kernels) {
+  for (std::int64_t n : kSizes)
+    for (Map map : kMaps) {
+      Random random(size(n) + 200);
+      const Floats share = reals(random, n), x = reals(random, n), z = reals(random, n);
+      Floats r(size(n));
+      for (std::size_t i = 0; i < size(n); ++i) r[i] = x[i] * share[i];
+      MapArgs args = map_args(map, 1e-6f);
+      const Mapped wanted = run_map(kernels, args, r, z, z, z);
+      args.x = x.data();
+      const Mapped got = run_map(kernels, args, share, z, z, z);
+      name(kernels, "map of shares", n);
+      CHECK(got.plus == wanted.plus && got.minus == wanted.minus);
+    }
+}
+
 // Signed zeros, zero denominators and NaN, eps = 1/4 so that every quotient is exact.
 void test_map_by_hand(const Kernels& kernels) {
   name(kernels, "map by hand", 6);
@@ -547,6 +564,7 @@ int main() {
     test_list(kernels, reference);
     test_list_by_hand(kernels);
     test_map(kernels, reference);
+    test_map_of_shares(kernels);
     test_map_by_hand(kernels);
     test_tie(kernels, reference);
     test_finish(kernels, reference, 3, 3);

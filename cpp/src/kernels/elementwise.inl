@@ -83,12 +83,18 @@ struct MapConstants {
   Vec alpha, beta, gamma, eps;
 };
 
+template <class Mem>
+inline Vec mapped_relevance(const MapArgs& args, std::int64_t i, Mem mem) {
+  const Vec r = mem(args.r + i);
+  return args.x ? mem(args.x + i) * r : r;
+}
+
 // s+ = (1 + g) R / D and s- = R / D where z > 0, the other way round where z < 0. Where z is
 // neither, both are z itself: 0, or NaN.
 template <class Mem>
 inline void map_gamma(const MapArgs& args, const MapConstants& k, std::int64_t i, Mem mem) {
   const Vec zero = Vec::broadcast(0), one = Vec::broadcast(1);
-  const Vec r = mem(args.r + i), z = mem(args.z + i);
+  const Vec r = mapped_relevance(args, i, mem), z = mem(args.z + i);
   const Mask above = zero < z, below = z < zero;
   const Vec side = select(above, mem(args.zp + i), mem(args.zn + i));
   // z + gamma side has the sign of z: side is z+ >= 0 above and z- <= 0 below.
@@ -107,7 +113,7 @@ inline void map_all(const MapArgs& args) {
   const Vec zero = Vec::broadcast(0);
   for_vectors(args.n, [&](std::int64_t i, auto mem) {
     if constexpr (kMap == Map::gamma) return map_gamma(args, k, i, mem);
-    const Vec r = mem(args.r + i);
+    const Vec r = mapped_relevance(args, i, mem);
     Vec plus = r, minus = zero;
     if constexpr (kMap == Map::epsilon) plus = r / stabilized(mem(args.z + i), k.eps);
     if constexpr (kMap == Map::z_plus) plus = r / stabilized(mem(args.zp + i), k.eps);

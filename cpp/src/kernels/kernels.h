@@ -399,6 +399,7 @@ struct MapArgs {
   float* s_plus;
   float* s_minus;  // null where the map has none
   std::int64_t n;
+  const float* x = nullptr;  // R is x r; null: r
 };
 
 // End of a backward product: (P, M) -> R at the layer's input, elementwise.

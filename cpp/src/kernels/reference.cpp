@@ -361,7 +361,7 @@ void finish(const FinishArgs& args) noexcept {
 double stabilized(double z, double eps) { return z < 0 ? z - eps : z + eps; }
 
 Sums map_one(const MapArgs& args, Int i) {
-  const double r = args.r[i], eps = args.eps, g = args.gamma;
+  const double r = args.x ? args.x[i] * args.r[i] : args.r[i], eps = args.eps, g = args.gamma;
   switch (args.map) {
     case Map::gradient: return {r, 0};
     case Map::epsilon: return {r / stabilized(args.z[i], eps), 0};
