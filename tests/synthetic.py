@@ -162,7 +162,7 @@ def signed(bias: bool) -> onnx.ModelProto:
 
 
 def sums(bias: bool) -> onnx.ModelProto:
-    """Sums of sums: of three, of one value twice, and around layers that read later than others."""
+    """Sums of sums: of three, of one value twice, of ReLUs of sums, and around a late reader."""
     b = Builder((3, 7, 8), 6, bias)
     t = b.relu(b.conv("input", "stem", 3, 12, 3), "stem_relu")
     t = b.relu(b.node("Add", [b.conv(t, "a", 12, 12, 3), t], "add1"), "relu1")
@@ -175,6 +175,12 @@ def sums(bias: bool) -> onnx.ModelProto:
     late = b.relu(b.conv(t, "late", 12, 12, 1), "relu_late")
     t = b.node("Add", [u, t], "add3")
     t = b.relu(b.node("Add", [t, late], "add4"), "relu3")
+    u = b.relu(b.node("Add", [b.conv(t, "h", 12, 12, 1), t], "add5"), "relu4")
+    v = b.relu(b.node("Add", [b.conv(t, "i", 12, 12, 1), t], "add6"), "relu5")
+    t = b.node("Add", [u, v], "add7")
+    scale = b.constant("scale", b.rng.uniform(0.5, 1.5, (12, 1, 1)))
+    u = b.node("Mul", [b.node("Tanh", [b.conv(t, "j", 12, 12, 1)], "tanh"), scale], "scaled")
+    t = b.node("Add", [u, t], "add8")
     t = b.node("Flatten", [b.node("GlobalAveragePool", [t], "gap")], "flatten")
     return b.model([b.dense(t, "logits", 12, 6)])
 

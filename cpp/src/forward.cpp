@@ -109,12 +109,26 @@ void write_padded(const Execution& run, const Linear& layer, const float* x, flo
                });
 }
 
+// The activation that replaces the values of a step by its own; null: there is none.
+const Activation* replacing(const Execution& run, const CompiledStep& step) {
+  if (step.only_reader < 0) return nullptr;
+  const CompiledStep& reader = run.step(step.only_reader);
+  if (reader.step.kind != StepKind::activation || reader.value != step.value) return nullptr;
+  return &std::get<Activation>(run.plan.nodes[static_cast<std::size_t>(reader.step.node)].op);
+}
+
 // Where the results of a linear layer go. Null: not wanted.
 struct LinearTargets {
   float *y, *z, *zp, *zn;
+  float* total = nullptr;  // y + other, or max(0, .)
+  const float* other = nullptr;
+  Tail total_tail = Tail::none;
 };
 
-float* at(float* base, std::int64_t offset) { return base ? base + offset : nullptr; }
+template <class T>
+T* at(T* base, std::int64_t offset) {
+  return base ? base + offset : nullptr;
+}
 
 const float* bias_at(const std::vector<float>& bias, bool wanted, std::int64_t channel) {
   return wanted && !bias.empty() ? bias.data() + channel : nullptr;
@@ -152,6 +166,9 @@ void finish_tile(const Execution& run, const Linear& layer, const ResultTile& ti
   args.z = at(to.z, offset);
   args.zp = at(to.zp, offset);
   args.zn = at(to.zn, offset);
+  args.total = at(to.total, offset);
+  args.other = at(to.other, offset);
+  args.total_tail = to.total_tail;
   run.kernels.finish(args);
   if (layer.minus_box.size() == 0 || to.z == nullptr) return;
   for (std::int64_t p = 0; p < tile.count; ++p) {
@@ -182,15 +199,28 @@ void run_product(const Execution& run, const CompiledStep& step, const Contracti
                   [&](const ResultTile& tile, int) { finish_tile(run, layer, tile, to); });
 }
 
-void forward_linear(const Execution& run, const CompiledStep& step) {
-  const Linear& layer = *step.linear;
+LinearTargets targets_of(const Execution& run, const CompiledStep& step) {
   float* z = step.z == step.value ? nullptr : run.buffer(step.z);
   LinearTargets to{run.buffer(step.value), z, run.buffer(step.zp), run.buffer(step.zn)};
+  if (step.total < 0) return to;
+  const CompiledStep& sum = run.step(step.total);
+  for (int input : sum.step.inputs)
+    if (&run.step(input) != &step) to.other = run.value(input);
+  to.total = run.buffer(sum.value);
+  if (replacing(run, sum)) to.total_tail = Tail::relu;
+  return to;
+}
+
+void forward_linear(const Execution& run, const CompiledStep& step) {
+  const Linear& layer = *step.linear;
+  LinearTargets to = targets_of(run, step);
   if (layer.plain) {
     const bool same_weights = layer.traits->weights != RuleTraits::Weights::reweighted;
-    run_product(run, step, *layer.plain, {to.y, same_weights ? to.z : nullptr, nullptr, nullptr});
-    to.y = nullptr;
-    if (same_weights) to.z = nullptr;
+    LinearTargets plain = to;
+    plain.zp = plain.zn = nullptr;
+    (same_weights ? to : plain).z = nullptr;
+    run_product(run, step, *layer.plain, plain);
+    to.y = to.total = nullptr;
   }
   run_product(run, step, layer.forward, to);
 }
@@ -222,19 +252,13 @@ void forward_pool(const Execution& run, const CompiledStep& step) {
                });
 }
 
-// The activation that replaces the values of a step by its own; null: there is none.
-const Activation* replacing(const Execution& run, const CompiledStep& step) {
-  if (step.only_reader < 0) return nullptr;
-  const CompiledStep& reader = run.step(step.only_reader);
-  if (reader.step.kind != StepKind::activation || reader.value != step.value) return nullptr;
-  return &std::get<Activation>(run.plan.nodes[static_cast<std::size_t>(reader.step.node)].op);
-}
-
 // The activation behind it comes while a part of the sum is in L1 (ResNet-50, epsilon: 0.94
 // of the time).
-void forward_add(const Execution& run, const CompiledStep& step) {
+void forward_add(const Execution& run, int i, const CompiledStep& step) {
   float* y = run.buffer(step.value);
   const auto& inputs = step.step.inputs;
+  for (int input : inputs)
+    if (run.step(input).total == i) return;  // it is made
   const Activation* activation = replacing(run, step);
   for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end; at += kPart) {
@@ -271,7 +295,7 @@ void forward_activation(const Execution& run, const CompiledStep& step) {
   const auto& activation = std::get<Activation>(node.op);
   const float* x = run.value(step.step.inputs[0]);
   float* y = run.buffer(step.value);
-  if (x == y) return;  // forward_add has done it
+  if (x == y) return;  // done with the sum
   for_blocks(run, run.n * step.step.size, [&](std::int64_t begin, std::int64_t end) {
     apply_function(activation, x + begin, y + begin, end - begin);
   });
@@ -340,7 +364,7 @@ void run_forward(const Execution& run, const float* x) {
       case StepKind::linear: forward_linear(run, step); break;
       case StepKind::average_pool:
       case StepKind::max_pool: forward_pool(run, step); break;
-      case StepKind::add: forward_add(run, step); break;
+      case StepKind::add: forward_add(run, static_cast<int>(i), step); break;
       case StepKind::concat:
       case StepKind::pad: forward_place(run, step); break;
       case StepKind::activation: forward_activation(run, step); break;

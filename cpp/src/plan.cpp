@@ -123,6 +123,7 @@ class Compiler {
     }
     count_ = static_cast<int>(plan_->steps.size());
     find_readers();
+    for (int i = 0; i < count_; ++i) find_total(i);
     if (!forward_only()) find_shares();
     for (int i = 0; i < count_; ++i) add_buffers(i);
     if (!forward_only())
@@ -315,6 +316,15 @@ class Compiler {
            (sum.rule.stabilizer > 0 && vanishes_[static_cast<std::size_t>(i)]);
   }
 
+  // A sum of two is made by the layer that comes last, if nobody else reads that, while its results
+  // are in L1 (ResNet-50 forward 0.98 of the time, alpha1-beta0 and gradient 0.97, epsilon 0.99).
+  void find_total(int sum) {
+    const std::vector<int>& inputs = step(sum).step.inputs;
+    if (!is_sum(sum) || inputs.size() != 2) return;
+    CompiledStep& last = step(std::max(inputs[0], inputs[1]));
+    if (last.linear && last.only_reader == sum) last.total = sum;
+  }
+
   // Whether all that step j hands to an input is a multiple of the input's value.
   bool gives_shares(int j) {
     const CompiledStep& s = step(j);
@@ -394,6 +404,13 @@ class Compiler {
     }
   }
 
+  // When step i's value is made.
+  int birth_of(int i) {
+    for (int input : step(i).step.inputs)
+      if (step(input).total == i) return input;
+    return i;
+  }
+
   void add_buffers(int i) {
     CompiledStep& s = step(i);
     const int forward = i, backward = backward_time(i), last = count_ - 1;
@@ -415,7 +432,8 @@ class Compiler {
       shared.death = std::max(shared.death, value_death);
       shared.kept |= kept;
     } else {
-      s.value = buffer(s.step.size, forward, value_death, kept);
+      const bool passes = s.total >= 0 && !kept;  // into the sum, and is nowhere else
+      s.value = passes ? -1 : buffer(s.step.size, birth_of(i), value_death, kept);
     }
     if (s.step.kind == StepKind::max_pool)
       s.winner = buffer(s.step.size, forward, forward_only() ? forward : backward, true);

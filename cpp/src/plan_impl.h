@@ -38,12 +38,14 @@ struct CompiledStep {
   bool gradient = false;    // plain derivative instead of a rule
   bool derivative = false;  // of the fused activation, which otherwise passes relevance on
   int only_reader = -1;     // of the value, where there is one and it reads it once
+  // The sum of this layer and another step that is made with it; -1: none.
+  int total = -1;
   // Relevance of the value is kept as what a unit of it gets: R = value * share.
   bool as_share = false;
   // What arrives from the only reader, a sum, is what that has left in its own memory.
   bool reads_sum = false;
-  // Buffers, -1: none. z may be the value itself; a ReLU's value may be that of the sum it reads;
-  // relevance may be that of a reader.
+  // Buffers, -1: none. A value may be nowhere but in the sum it belongs to. z may be the value
+  // itself; a ReLU's value may be that of the sum it reads; relevance may be that of a reader.
   int value = -1, z = -1, zp = -1, zn = -1, winner = -1, relevance = -1;
   int forward_scratch = -1, backward_scratch = -1;
 };

@@ -473,6 +473,7 @@ class Backward {
 
   // The relevance of step i is that of its input, which may have the same memory.
   void pass_on(int i, int input, std::int64_t n) {
+    if (relevance(i) != relevance(input)) settle(i);
     if (relevance(i) != relevance(input)) return copy_to(input, relevance(i), n);
     present_[static_cast<std::size_t>(input)] = true;
     shared_[static_cast<std::size_t>(input)] = shared_[static_cast<std::size_t>(i)];
@@ -578,7 +579,7 @@ class Backward {
           TieArgs tie{};
           tie.tie = step.gradient || branch.to.share ? Tie::copy : Tie::times_x;
           tie.first = s;
-          tie.x = branch.x + at;
+          tie.x = tie.tie == Tie::copy ? nullptr : branch.x + at;
           tie.accumulate = branch.to.accumulate;
           tie.r = branch.to.r + at;
           tie.n = n;
@@ -615,6 +616,7 @@ class Backward {
   void back_activation(int i, const CompiledStep& step) {
     const int input = step.step.inputs[0];
     if (is_cut(i, input)) return;
+    if (step.gradient) settle(i);
     float* r = relevance(i);
     const std::int64_t n = run_.n * step.step.size;
     if (step.gradient) {
@@ -630,6 +632,7 @@ class Backward {
   void back_scale_shift(int i, const CompiledStep& step) {
     const int input = step.step.inputs[0];
     if (is_cut(i, input)) return;
+    if (step.gradient) settle(i);
     float* r = relevance(i);
     const std::int64_t size = step.step.size;
     if (step.gradient && step.scale.size()) {

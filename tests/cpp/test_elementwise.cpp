@@ -306,21 +306,42 @@ void test_tie(const Kernels& kernels, const Kernels& reference) {
 constexpr Tail kTails[] = {Tail::none, Tail::relu, Tail::leaky_relu, Tail::clip};
 
 struct Finished {
-  Floats y, z, zp, zn;
+  Floats y, z, zp, zn, total;
 };
 
-// gap: results are part of wider pixels.
+// gap: results are part of wider pixels. With a bias also max(0, y + other), other being -3, 0
+// or 2.
 Finished run_finish(const Kernels& kernels, Tail tail, std::int64_t pixels, std::int64_t channels,
                     const Floats& first, const Floats* second, const Floats* sum,
                     const Floats* bias, bool all, std::int64_t gap = 3) {
   const std::int64_t stride = channels + gap;
   const std::size_t n = size(pixels * stride);
-  Finished out{Floats(n), Floats(all ? n : 0), Floats(all ? n : 0), Floats(all ? n : 0)};
+  Finished out{Floats(n), Floats(all ? n : 0), Floats(all ? n : 0), Floats(all ? n : 0), Floats(n)};
   const float* b = bias ? bias->data() : nullptr;
-  kernels.finish({first.data(), second ? second->data() : nullptr, sum ? sum->data() : nullptr,
-                  pixels, channels, b, b, b, b, tail, tail == Tail::clip ? -1.0f : 0.25f, 6,
-                  out.y.data(), all ? out.z.data() : nullptr, all ? out.zp.data() : nullptr,
-                  all ? out.zn.data() : nullptr, channels, stride, bias != nullptr});
+  Floats other(n);
+  for (std::size_t i = 0; i < n; ++i) other[i] = i % 3 == 0 ? -3.0f : i % 3 == 1 ? 0.0f : 2.0f;
+  kernels.finish({first.data(),
+                  second ? second->data() : nullptr,
+                  sum ? sum->data() : nullptr,
+                  pixels,
+                  channels,
+                  b,
+                  b,
+                  b,
+                  b,
+                  tail,
+                  tail == Tail::clip ? -1.0f : 0.25f,
+                  6,
+                  out.y.data(),
+                  all ? out.z.data() : nullptr,
+                  all ? out.zp.data() : nullptr,
+                  all ? out.zn.data() : nullptr,
+                  channels,
+                  stride,
+                  bias != nullptr,
+                  bias ? other.data() : nullptr,
+                  bias ? out.total.data() : nullptr,
+                  Tail::relu});
   return out;
 }
 
@@ -346,6 +367,7 @@ void test_finish(const Kernels& kernels, const Kernels& reference, std::int64_t 
         CHECK_EQUAL(got.z, wanted.z);
         CHECK_EQUAL(got.zp, wanted.zp);
         CHECK_EQUAL(got.zn, wanted.zn);
+        CHECK_EQUAL(got.total, wanted.total);
       }
 }
 

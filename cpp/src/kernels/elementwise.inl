@@ -28,7 +28,10 @@ inline void finish_pixels(const FinishArgs& args) {
       const Vec m = args.second ? mem(args.second + from + c) : zero;
       const Vec sum = args.sum ? mem(args.sum + from + c) : p + m;
       const std::int64_t i = to + c;
-      if (args.y) mem(apply_tail(args.tail, a, b, sum + bias(args.bias)), args.y + i);
+      const Vec y = apply_tail(args.tail, a, b, sum + bias(args.bias));
+      if (args.y) mem(y, args.y + i, args.far && args.total);
+      if (args.total)
+        mem(apply_tail(args.total_tail, a, b, y + mem(args.other + i)), args.total + i);
       if (args.z) mem(sum + bias(args.bias_z), args.z + i, args.far);
       if (args.zp) mem(p + bias(args.bias_p), args.zp + i, args.far);
       if (args.zn) mem(m + bias(args.bias_n), args.zn + i, args.far);
@@ -49,6 +52,8 @@ inline FinishArgs finish_part(FinishArgs args, std::int64_t first, std::int64_t 
   args.z = offset_by(args.z, to);
   args.zp = offset_by(args.zp, to);
   args.zn = offset_by(args.zn, to);
+  args.other = offset_by(args.other, to);
+  args.total = offset_by(args.total, to);
   args.pixels = pixels;
   return args;
 }

@@ -366,7 +366,7 @@ enum class Tail { none, relu, leaky_relu, clip };
 
 // End of a forward product. For every (pixel, channel) with P = first, M = second (0 if null) and
 // S = sum (P + M if null):
-//   y  = tail(S + bias)
+//   y  = tail(S + bias), total = total_tail(y + other)
 //   z  = S + bias_z, zp = P + bias_p, zn = M + bias_n          (where the pointer is not null)
 // Null biases are zero. first, second and sum alias nothing and their pixels lie sum_stride apart;
 // the results' pixels lie `stride` apart, so that a tile of some channels goes where it belongs.
@@ -380,7 +380,10 @@ struct FinishArgs {
   float tail_a, tail_b;  // leaky_relu: slope; clip: bounds
   float *y, *z, *zp, *zn;
   std::int64_t sum_stride, stride;
-  bool far;  // z, zp and zn are too large for the caches: written past them
+  bool far;  // z, zp, zn and a y with a total are too large for the caches: written past them
+  const float* other = nullptr;
+  float* total = nullptr;
+  Tail total_tail = Tail::none;  // or relu
 };
 
 // R and denominators -> s+ and s-; st(z) = z + eps sign(z), sign(0) = +1.

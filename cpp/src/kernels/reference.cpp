@@ -348,9 +348,10 @@ void finish(const FinishArgs& args) noexcept {
     const auto of = [c](const float* bias) { return bias ? bias[c] : 0.0; };
     const double p = args.first[from], m = args.second ? args.second[from] : 0.0;
     const double sum = args.sum ? args.sum[from] : p + m;
-    if (args.y)
-      args.y[i] =
-          static_cast<float>(apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b));
+    const double y = apply_tail(sum + of(args.bias), args.tail, args.tail_a, args.tail_b);
+    if (args.y) args.y[i] = static_cast<float>(y);
+    if (args.total)
+      args.total[i] = static_cast<float>(apply_tail(y + args.other[i], args.total_tail, 0, 0));
     if (args.z) args.z[i] = static_cast<float>(sum + of(args.bias_z));
     if (args.zp) args.zp[i] = static_cast<float>(p + of(args.bias_p));
     if (args.zn) args.zn[i] = static_cast<float>(m + of(args.bias_n));
