@@ -153,40 +153,77 @@ std::int64_t whole_rows(const ContractionShape& s, std::int64_t channels) {
                                   std::max<std::int64_t>(s.out_height, 1));
 }
 
+// Floats of a source that is filled for a tile of rows.
+std::int64_t filled_floats(const Contraction& c) {
+  return 2 * c.fill_source_rows * c.shape.source_width * c.shape.source_channels();
+}
+
+// Where output rows [first, last) of an image find their source: as it is, or filled for them,
+// which the sample's first row lies in front of.
+template <class Args>
+void place_source(const Contraction& c, const ContractionSource& source, std::int64_t image,
+                  std::int64_t first, std::int64_t last, float* memory, Args& args) {
+  const ContractionShape& s = c.shape;
+  const std::int64_t channels = s.source_channels();
+  if (!source.fill) {
+    const std::int64_t offset = image * s.source_pixels() * channels;
+    args.a = source.a + offset;
+    args.b = source.b ? source.b + offset : nullptr;
+    return;
+  }
+  const SourceSpan span = source_span(s.y, first, last);
+  const std::int64_t pixel = span.first * s.source_width;
+  const std::int64_t pixels = (span.end - span.first) * s.source_width;
+  float* b = reads_b(c.mode) ? memory + pixels * channels : nullptr;
+  source.fill(image * s.source_pixels() + pixel, pixels, memory, b);
+  args.a = memory - pixel * channels;
+  args.b = b ? b - pixel * channels : nullptr;
+}
+
+// What the kernels of these two have in common.
+template <class Args>
+void set_pixels(const Contraction& c, Args& args) {
+  args.source_width = c.shape.source_width;
+  args.kernel_width = c.shape.kernel_width;
+  args.y = c.shape.y.view();
+  args.x = c.shape.x.view();
+  args.alike = c.columns.alike.data();
+  args.period = c.columns.period;
+  args.out_width = c.shape.out_width;
+}
+
 void run_narrow(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                 std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                 const FinishTile& finish) {
   const ContractionShape& s = c.shape;
-  const std::int64_t rows = whole_rows(s, s.outputs * kNarrowWork),
-                     tiles = ceil_div(s.out_height, rows);
-  const std::int64_t values = rows * s.out_width * s.outputs;
+  const std::int64_t rows = whole_rows(s, s.outputs * kNarrowWork);
+  const std::int64_t step = source.fill ? c.fill_rows : rows, tiles = ceil_div(s.out_height, step);
+  const std::int64_t values = round_up(rows * s.out_width * s.outputs, kernels.vector_width);
   const auto kernel = kernels.narrow[static_cast<int>(c.mode)];
   parallel_for(n_threads, n * s.groups * tiles, [&](std::int64_t item, int thread) {
     const std::int64_t image = item / (s.groups * tiles), group = item / tiles % s.groups;
-    const std::int64_t offset =
-        image * s.source_pixels() * s.source_channels() + group * s.channels;
+    const std::int64_t first = item % tiles * step, last = std::min(first + step, s.out_height);
     float* mine = scratch + thread * scratch_stride;
     NarrowArgs args{};
-    args.a = source.a + offset;
-    args.b = source.b ? source.b + offset : nullptr;
+    set_pixels(c, args);
     args.source_stride = s.source_channels();
-    args.source_width = s.source_width;
     args.channels = s.channels;
-    args.kernel_width = s.kernel_width;
-    args.y = s.y.view();
-    args.x = s.x.view();
-    args.out_width = s.out_width;
-    args.y0 = item % tiles * rows;
-    args.y1 = std::min(args.y0 + rows, s.out_height);
     args.weight = c.narrow.data() + group * s.taps() * s.outputs * s.channels;
     args.outputs = s.outputs;
-    args.first = mine;
-    args.second = has_second(c.mode) ? mine + values : nullptr;
-    args.sum = has_sum(c.mode) ? mine + 2 * values : nullptr;
-    kernel(args);
-    finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, group * s.outputs,
-            s.outputs, s.outputs, args.first, args.second, args.sum},
-           thread);
+    args.tap = reinterpret_cast<PixelTap*>(mine);
+    args.first = mine + round_up(tap_scratch(s.taps()), kernels.vector_width);
+    args.second = has_second(c.mode) ? args.first + values : nullptr;
+    args.sum = has_sum(c.mode) ? args.first + 2 * values : nullptr;
+    place_source(c, source, image, first, last, args.first + 3 * values, args);
+    args.a += group * s.channels;
+    if (args.b) args.b += group * s.channels;
+    for (args.y0 = first; args.y0 < last; args.y0 = args.y1) {
+      args.y1 = std::min(args.y0 + rows, last);
+      kernel(args);
+      finish({image, args.y0 * s.out_width, (args.y1 - args.y0) * s.out_width, group * s.outputs,
+              s.outputs, s.outputs, args.first, args.second, args.sum},
+             thread);
+    }
   });
 }
 
@@ -195,44 +232,24 @@ void run_depthwise(const Contraction& c, const Kernels& kernels, const Contracti
                    const FinishTile& finish) {
   const ContractionShape& s = c.shape;
   const std::int64_t channels = s.out_channels(), rows = whole_rows(s, channels);
-  const std::int64_t step = source.fill ? c.fill_rows : rows;
-  const std::int64_t tiles = ceil_div(s.out_height, step);
+  const std::int64_t step = source.fill ? c.fill_rows : rows, tiles = ceil_div(s.out_height, step);
+  const std::int64_t values = round_up(rows * s.out_width * channels, kernels.vector_width);
   const auto kernel = kernels.depthwise[static_cast<int>(c.mode)];
   parallel_for(n_threads, n * tiles, [&](std::int64_t item, int thread) {
-    const std::int64_t image = item / tiles, offset = image * s.source_pixels() * channels;
-    const std::int64_t first = item % tiles * step, last = std::min(first + step, s.out_height);
+    const std::int64_t image = item / tiles, first = item % tiles * step;
+    const std::int64_t last = std::min(first + step, s.out_height);
     float* mine = scratch + thread * scratch_stride;
     DepthwiseArgs args{};
+    set_pixels(c, args);
     args.channels = channels;
     args.nonnegative = c.nonnegative;
-    args.source_width = s.source_width;
-    args.kernel_width = s.kernel_width;
     args.taps = s.taps();
-    args.y = s.y.view();
-    args.x = s.x.view();
-    args.alike = c.columns.alike.data();
-    args.period = c.columns.period;
-    args.out_width = s.out_width;
     args.weight = c.depthwise.data();
-    args.tap = reinterpret_cast<DepthwiseTap*>(mine);
-    mine += round_up(depthwise_scratch(s.taps()), kernels.vector_width);
-    args.first = mine;
-    args.second = has_second(c.mode) ? mine + rows * s.out_width * channels : nullptr;
-    args.sum = has_sum(c.mode) ? mine + 2 * rows * s.out_width * channels : nullptr;
-    if (source.fill) {
-      const SourceSpan span = source_span(s.y, first, last);
-      const std::int64_t pixel = span.first * s.source_width;
-      const std::int64_t pixels = (span.end - span.first) * s.source_width;
-      float* a = mine + 3 * rows * s.out_width * channels;
-      float* b = reads_b(c.mode) ? a + pixels * channels : nullptr;
-      source.fill(image * s.source_pixels() + pixel, pixels, a, b);
-      // The sample's first row lies in front of what was filled.
-      args.a = a - pixel * channels;
-      args.b = b ? b - pixel * channels : nullptr;
-    } else {
-      args.a = source.a + offset;
-      args.b = source.b ? source.b + offset : nullptr;
-    }
+    args.tap = reinterpret_cast<PixelTap*>(mine);
+    args.first = mine + round_up(tap_scratch(s.taps()), kernels.vector_width);
+    args.second = has_second(c.mode) ? args.first + values : nullptr;
+    args.sum = has_sum(c.mode) ? args.first + 2 * values : nullptr;
+    place_source(c, source, image, first, last, args.first + 3 * values, args);
     for (args.y0 = first; args.y0 < last; args.y0 = args.y1) {
       args.y1 = std::min(args.y0 + rows, last);
       kernel(args);
@@ -256,11 +273,15 @@ std::int64_t contraction_scratch(const Contraction& c, const Kernels& kernels) {
     case Path::planar: return planar_floats(c, kernels);
     case Path::fold: return fold_scratch(c, kernels);
     case Path::scatter: return scatter_floats(c);
-    case Path::narrow: return 3 * whole_rows(s, s.outputs * kNarrowWork) * s.out_width * s.outputs;
-    case Path::depthwise:
-      return round_up(depthwise_scratch(s.taps()), kernels.vector_width) +
-             3 * whole_rows(s, s.out_channels()) * s.out_width * s.out_channels() +
-             2 * c.fill_source_rows * s.source_width * s.source_channels();
+    case Path::narrow:
+    case Path::depthwise: {
+      const std::int64_t channels = c.path == Path::narrow ? s.outputs : s.out_channels();
+      const std::int64_t work = c.path == Path::narrow ? kNarrowWork : 1;
+      return round_up(tap_scratch(s.taps()), kernels.vector_width) +
+             3 * round_up(whole_rows(s, channels * work) * s.out_width * channels,
+                          kernels.vector_width) +
+             filled_floats(c);
+    }
     case Path::phases: return phases_scratch(c, kernels);
   }
   return 0;
@@ -270,7 +291,8 @@ bool fills_tiles(const Contraction& c, const Kernels& kernels, std::int64_t n, i
   const ContractionShape& s = c.shape;
   const int threads = threads_for(s, n, n_threads);
   std::int64_t tiles = 0;
-  if (c.path == Path::depthwise) tiles = ceil_div(s.out_height, c.fill_rows);
+  if (c.path == Path::depthwise || (c.path == Path::narrow && s.groups == 1))
+    tiles = ceil_div(s.out_height, c.fill_rows);
   if (c.path == Path::partition && c.pointwise && s.groups == 1)
     tiles = ceil_div(s.out_pixels(), kernels.panel_lanes);
   if (c.path == Path::matrix && matrix_fills_tiles(c))

@@ -616,6 +616,11 @@ Sums by_narrow(const Case& c, const Kernels& kernels, std::int64_t rows) {
       args.y1 = std::min(y0 + step, c.out_height);
       args.weight = packed.data() + g * c.taps() * s.outputs * s.channels;
       args.outputs = s.outputs;
+      const AlikeOutputs columns = alike_outputs(c.x, kAlikePixels);
+      args.alike = columns.alike.data();
+      args.period = columns.period;
+      std::vector<PixelTap> taps(static_cast<std::size_t>(c.taps()));
+      args.tap = taps.data();
       const std::int64_t pixels = (args.y1 - args.y0) * c.out_width;
       Results results(pixels * s.outputs);
       args.first = results.first.get();
@@ -646,10 +651,10 @@ Sums by_depthwise(const Case& c, const Kernels& kernels, std::int64_t rows) {
     args.kernel_width = c.shape.kernel;
     args.y = c.y.view();
     args.x = c.x.view();
-    const AlikeOutputs columns = alike_outputs(c.x, kDepthwisePixels);
+    const AlikeOutputs columns = alike_outputs(c.x, kAlikePixels);
     args.alike = columns.alike.data();
     args.period = columns.period;
-    std::vector<DepthwiseTap> taps(static_cast<std::size_t>(c.taps()));
+    std::vector<PixelTap> taps(static_cast<std::size_t>(c.taps()));
     args.tap = taps.data();
     args.out_width = c.out_width;
     args.y0 = y0;

@@ -1,6 +1,4 @@
-// Depthwise product: lanes run over channels, each with its own weight and source. Pixels of a row
-// that see the same taps are taken together, so that a weight is loaded once for all of them:
-// neighbours, or behind a stride s, seen backward, every s-th.
+// Depthwise product: lanes run over channels, each with its own weight and source.
 
 // The terms of lanes that do not share a source value; w is max(w, 0) and `minus` min(w, 0) where
 // the mode has two halves of a weight. blend: first + second is the result.
@@ -19,33 +17,9 @@ RELPROP_INLINE void add_lanes(Vec w, Vec minus, Vec a, Vec b, Vec& first, Vec& s
   }
 }
 
-// What the pixels that are taken together read: tap k of pixel p is at tap[k].source + p * step of
-// the source's channels, all in floats.
-struct DepthwiseReads {
-  const DepthwiseTap* tap;
-  std::int64_t taps, step;
-};
-
-// Of output pixel (y, x); together: and of those that are `period` columns further on.
-template <Mode kMode>
-inline DepthwiseReads find_reads(const DepthwiseArgs& args, std::int64_t y, std::int64_t x,
-                                 bool together) {
-  constexpr std::int64_t kTap = weight_halves(kMode) * Vec::kWidth;
-  const std::int32_t begin = args.x.begin[x], end = args.x.begin[x + 1];
-  DepthwiseTap* to = args.tap;
-  for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i)
-    for (std::int32_t j = begin; j < end; ++j)
-      *to++ = {(args.y.source[i] * args.source_width + args.x.source[j]) * args.channels,
-               (args.y.tap[i] * args.kernel_width + args.x.tap[j]) * kTap};
-  const std::int64_t step =
-      together && begin < end ? args.x.source[args.x.begin[x + args.period]] - args.x.source[begin]
-                              : 0;
-  return {args.tap, to - args.tap, step * args.channels};
-}
-
 // kPixels output pixels, every period-th from column x on, one vector of channels.
 template <Mode kMode, bool kSigned, int kPixels, class Mem>
-RELPROP_INLINE void depthwise_pixels(const DepthwiseArgs& args, const DepthwiseReads& reads,
+RELPROP_INLINE void depthwise_pixels(const DepthwiseArgs& args, const PixelReads& reads,
                                      std::int64_t pixel, std::int64_t c, Mem mem) {
   const float* weight = args.weight + c * args.taps * weight_halves(kMode);
   const float *source_a = args.a + c, *source_b = reads_b(kMode) ? args.b + c : source_a;
@@ -73,22 +47,17 @@ RELPROP_INLINE void depthwise_pixels(const DepthwiseArgs& args, const DepthwiseR
 // Channels [c0, c1) of all rows.
 template <Mode kMode, bool kSigned>
 inline void depthwise_rows(const DepthwiseArgs& args, std::int64_t c0, std::int64_t c1) {
-  for (std::int64_t y = args.y0; y < args.y1; ++y)
-    for (std::int64_t x = 0; x < args.out_width;) {
-      const bool together = args.alike[x] != 0;
-      const std::int64_t own = together ? args.period : 1;
-      for (std::int64_t r = 0; r < own; ++r) {
-        const DepthwiseReads reads = find_reads<kMode>(args, y, x + r, together);
-        const std::int64_t pixel = (y - args.y0) * args.out_width + x + r;
-        for_vectors(c1 - c0, [&](std::int64_t c, auto mem) RELPROP_INLINED {
-          if (together)
-            depthwise_pixels<kMode, kSigned, kDepthwisePixels>(args, reads, pixel, c0 + c, mem);
-          else
-            depthwise_pixels<kMode, kSigned, 1>(args, reads, pixel, c0 + c, mem);
-        });
-      }
-      x += together ? kDepthwisePixels * args.period : 1;
-    }
+  constexpr std::int64_t kTap = weight_halves(kMode) * Vec::kWidth;
+  for_alike_pixels(args, args.channels, kTap,
+                   [&](const PixelReads& reads, std::int64_t pixel, bool together) RELPROP_INLINED {
+                     for_vectors(c1 - c0, [&](std::int64_t c, auto mem) RELPROP_INLINED {
+                       if (together)
+                         depthwise_pixels<kMode, kSigned, kAlikePixels>(args, reads, pixel, c0 + c,
+                                                                        mem);
+                       else
+                         depthwise_pixels<kMode, kSigned, 1>(args, reads, pixel, c0 + c, mem);
+                     });
+                   });
 }
 
 // So many channels at a time that their weights and what three rows read of them stay in L1.

@@ -166,6 +166,18 @@ constexpr std::int64_t scatter_scratch(std::int64_t kernel_height, std::int64_t 
   return kernel_height * ring_floats + 2 * out_width * outputs;
 }
 
+// Output pixels that the dot products and the depthwise product take together.
+inline constexpr int kAlikePixels = 4;
+
+// A tap of a pixel, where its source and its weights are, in floats.
+struct PixelTap {
+  std::int64_t source, weight;
+};
+// Floats of scratch for so many.
+constexpr std::int64_t tap_scratch(std::int64_t taps) {
+  return taps * static_cast<std::int64_t>(sizeof(PixelTap) / sizeof(float));
+}
+
 // Contraction onto few output channels of one sample and one group, lanes over source channels: a
 // dot product per output. Computes output rows [y0, y1) of all columns.
 struct NarrowArgs {
@@ -182,7 +194,10 @@ struct NarrowArgs {
   std::int64_t outputs;
   float* first;  // first[((y - y0) * out_width + x) * outputs + m]
   float* second;
-  float* sum;  // as in SkipArgs
+  float* sum;                 // as in SkipArgs
+  const std::uint8_t* alike;  // this and the rest as in DepthwiseArgs
+  std::int64_t period;
+  PixelTap* tap;
 };
 
 // Sign-partitioned contraction of one sample and one group, lanes over output pixels. Output pixels
@@ -328,13 +343,6 @@ constexpr std::int64_t matrix_scratch() {
   return 2 * kMatrixRows * (kMatrixPixels + kMatrixPair) * 3 / 2 + 4 * kMatrixPair * kMatrixPair;
 }
 
-inline constexpr int kDepthwisePixels = 4;
-
-// A tap of a depthwise pixel, where its source and its weights are, in floats.
-struct DepthwiseTap {
-  std::int64_t source, weight;
-};
-
 // Depthwise contraction: output channel c reads source channel c only. Lanes over channels.
 struct DepthwiseArgs {
   const float* a;  // one sample, (pixels, channels)
@@ -344,7 +352,7 @@ struct DepthwiseArgs {
   std::int64_t source_width;
   std::int64_t kernel_width, taps;
   AxisTaps y, x;
-  // alike[x]: columns x + r + p * period, p < kDepthwisePixels, read alike for every r < period:
+  // alike[x]: columns x + r + p * period, p < kAlikePixels, read alike for every r < period:
   // through the same taps, sources that move by the same step each time.
   const std::uint8_t* alike;
   std::int64_t period;
@@ -353,14 +361,9 @@ struct DepthwiseArgs {
   const float* weight;  // packed: see pack_depthwise in src/pack.h
   float* first;
   float* second;
-  float* sum;         // as in SkipArgs
-  DepthwiseTap* tap;  // scratch, `taps` of them
+  float* sum;     // as in SkipArgs
+  PixelTap* tap;  // scratch, `taps` of them
 };
-// Floats of such scratch.
-constexpr std::int64_t depthwise_scratch(std::int64_t taps) {
-  return taps * static_cast<std::int64_t>(sizeof(DepthwiseTap) / sizeof(float));
-}
-
 // Activations that are cheap enough to ride on the end of a product.
 enum class Tail { none, relu, leaky_relu, clip };
 

@@ -47,6 +47,7 @@ RELPROP_INLINE void unrolled(const F& f) {
 #include "elementwise.inl"
 #include "fold.inl"
 #include "scatter.inl"
+#include "pixels.inl"
 #include "depthwise.inl"
 #include "narrow.inl"
 #include "pool.inl"

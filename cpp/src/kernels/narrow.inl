@@ -21,43 +21,65 @@ RELPROP_INLINE void accumulate_lanes(Vec w, Vec a, Vec b, Vec& p, Vec& m, Vec& s
   }
 }
 
-template <Mode kMode, int kOutputs>
-inline void narrow_pixel(const NarrowArgs& args, std::int64_t y, std::int64_t x, std::int64_t m0,
-                         std::int64_t at) {
-  Vec p[kOutputs], m[kOutputs], both[kOutputs];
-  unrolled<kOutputs>([&](auto j) RELPROP_INLINED { p[j] = m[j] = both[j] = Vec::broadcast(0); });
-  for (std::int32_t i = args.y.begin[y]; i < args.y.begin[y + 1]; ++i)
-    for (std::int32_t t = args.x.begin[x]; t < args.x.begin[x + 1]; ++t) {
-      const std::int64_t source =
-          (args.y.source[i] * args.source_width + args.x.source[t]) * args.source_stride;
-      const std::int64_t tap = args.y.tap[i] * args.kernel_width + args.x.tap[t];
-      const float* weight = args.weight + (tap * args.outputs + m0) * args.channels;
-      for_vectors(args.channels, [&](std::int64_t c, auto mem) RELPROP_INLINED {
-        const Vec a = mem(args.a + source + c);
-        const Vec b = reads_b(kMode) ? mem(args.b + source + c) : a;
+// kPixels output pixels, every period-th, `reads` being of the first.
+template <Mode kMode, int kPixels, int kOutputs>
+inline void narrow_pixels(const NarrowArgs& args, const PixelReads& reads, std::int64_t first_read,
+                          std::int64_t at, std::int64_t m0) {
+  Vec p[kPixels][kOutputs], m[kPixels][kOutputs], both[kPixels][kOutputs];
+  unrolled<kPixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kOutputs>([&](auto j)
+                           RELPROP_INLINED { p[i][j] = m[i][j] = both[i][j] = Vec::broadcast(0); });
+  });
+  for (std::int64_t k = 0; k < reads.taps; ++k) {
+    const std::int64_t source = reads.tap[k].source + first_read;
+    const float* weight = args.weight + reads.tap[k].weight + m0 * args.channels;
+    for_vectors(args.channels, [&](std::int64_t c, auto mem) RELPROP_INLINED {
+      Vec w[kOutputs];
+      unrolled<kOutputs>([&](auto j)
+                             RELPROP_INLINED { w[j] = mem(weight + j * args.channels + c); });
+      unrolled<kPixels>([&](auto i) RELPROP_INLINED {
+        const Vec a = mem.once(args.a + source + i * reads.step + c);
+        const Vec b = reads_b(kMode) ? mem(args.b + source + i * reads.step + c) : a;
         unrolled<kOutputs>([&](auto j) RELPROP_INLINED {
-          accumulate_lanes<kMode>(mem(weight + j * args.channels + c), a, b, p[j], m[j], both[j]);
+          accumulate_lanes<kMode>(w[j], a, b, p[i][j], m[i][j], both[i][j]);
         });
       });
-    }
-  unrolled<kOutputs>([&](auto j) RELPROP_INLINED {
-    args.first[at + j] = sum_of_lanes(p[j]);
-    if constexpr (has_second(kMode)) args.second[at + j] = sum_of_lanes(m[j]);
-    if constexpr (has_sum(kMode))
-      if (args.sum != nullptr) args.sum[at + j] = sum_of_lanes(both[j]);
+    });
+  }
+  unrolled<kPixels>([&](auto i) RELPROP_INLINED {
+    unrolled<kOutputs>([&](auto j) RELPROP_INLINED {
+      const std::int64_t to = at + i * args.period * args.outputs + j;
+      args.first[to] = sum_of_lanes(p[i][j]);
+      if constexpr (has_second(kMode)) args.second[to] = sum_of_lanes(m[i][j]);
+      if constexpr (has_sum(kMode))
+        if (args.sum != nullptr) args.sum[to] = sum_of_lanes(both[i][j]);
+    });
   });
+}
+
+// So many sums at a time that they and the weights stay in registers.
+template <Mode kMode, int kOutputs>
+inline void narrow_outputs(const NarrowArgs& args, const PixelReads& reads, std::int64_t pixel,
+                           std::int64_t m0, bool together) {
+  constexpr int kSums = kOutputs * (1 + has_second(kMode) + has_sum(kMode));
+  constexpr int kFit = kRegisters * 3 / 4 / kSums;
+  constexpr int kPixels = kFit >= kAlikePixels ? kAlikePixels : kFit >= 2 ? 2 : 1;
+  const std::int64_t at = pixel * args.outputs + m0, step = kPixels * args.period * args.outputs;
+  if (!together) return narrow_pixels<kMode, 1, kOutputs>(args, reads, 0, at, m0);
+  for (std::int64_t i = 0; i < kAlikePixels / kPixels; ++i)
+    narrow_pixels<kMode, kPixels, kOutputs>(args, reads, i * kPixels * reads.step, at + i * step,
+                                            m0);
 }
 
 template <Mode kMode>
 void narrow(const NarrowArgs& args) noexcept {
-  for (std::int64_t y = args.y0; y < args.y1; ++y)
-    for (std::int64_t x = 0; x < args.out_width; ++x) {
-      const std::int64_t at = ((y - args.y0) * args.out_width + x) * args.outputs;
-      for (std::int64_t m = 0; m < args.outputs; m += 4) switch (args.outputs - m) {
-          case 1: narrow_pixel<kMode, 1>(args, y, x, m, at + m); break;
-          case 2: narrow_pixel<kMode, 2>(args, y, x, m, at + m); break;
-          case 3: narrow_pixel<kMode, 3>(args, y, x, m, at + m); break;
-          default: narrow_pixel<kMode, 4>(args, y, x, m, at + m); break;
-        }
-    }
+  for_alike_pixels(args, args.source_stride, args.outputs * args.channels,
+                   [&](const PixelReads& reads, std::int64_t pixel, bool together) {
+                     for (std::int64_t m = 0; m < args.outputs; m += 4) switch (args.outputs - m) {
+                         case 1: narrow_outputs<kMode, 1>(args, reads, pixel, m, together); break;
+                         case 2: narrow_outputs<kMode, 2>(args, reads, pixel, m, together); break;
+                         case 3: narrow_outputs<kMode, 3>(args, reads, pixel, m, together); break;
+                         default: narrow_outputs<kMode, 4>(args, reads, pixel, m, together); break;
+                       }
+                   });
 }

@@ -4,6 +4,7 @@
 // with partial loads and stores, so every value goes through the same arithmetic.
 struct WholeVec {
   Vec operator()(const float* p) const { return Vec::load(p); }
+  Vec once(const float* p) const { return load_once(p); }
   void operator()(Vec v, float* p) const { v.store(p); }
   // Past the caches if `far`: what nobody reads before it would have left them.
   void operator()(Vec v, float* p, bool far) const {
@@ -13,6 +14,7 @@ struct WholeVec {
 struct PartVec {
   std::int64_t n;
   Vec operator()(const float* p) const { return Vec::load(p, n); }
+  Vec once(const float* p) const { return Vec::load(p, n); }
   void operator()(Vec v, float* p) const { v.store(p, n); }
   void operator()(Vec v, float* p, bool) const { v.store(p, n); }
 };
