@@ -1,7 +1,6 @@
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 
+#include "cut_edges.h"
 #include "functions.h"
 #include "gather.h"
 #include "layer_norm.h"
@@ -10,6 +9,7 @@
 #include "plan_impl.h"
 #include "product.h"
 #include "resample.h"
+#include "start.h"
 
 namespace relprop {
 namespace {
@@ -28,12 +28,12 @@ class Backward {
         present_(run.plan.steps.size(), false),
         shared_(run.plan.steps.size(), false) {
     for (const CompiledStep& step : run.plan.steps) at_.push_back(run.buffer(step.relevance));
-    if (request.exclude_parallel) find_cut_edges();
+    if (request.exclude_parallel) cut_ = cut_edges(run.plan, request.masks, target);
   }
 
   void go() {
-    start();
-    for (int i = static_cast<int>(run_.plan.steps.size()) - 1; i >= 0; --i) {
+    write_start(run_, request_, first_sample_, target_, destination(last()).r);
+    for (int i = last(); i >= 0; --i) {
       const CompiledStep& step = run_.step(i);
       const StepTimer timer(run_, i, &LayerSeconds::backward);
       if (!present_[static_cast<std::size_t>(i)]) {
@@ -47,6 +47,7 @@ class Backward {
   }
 
  private:
+  int last() const { return static_cast<int>(run_.plan.steps.size()) - 1; }
   float* relevance(int i) const { return at_[static_cast<std::size_t>(i)]; }
   float* own_memory(int i) const { return run_.buffer(run_.step(i).relevance); }
   // What relevance(i) is to be multiplied by; null: nothing.
@@ -88,57 +89,6 @@ class Backward {
     });
     at_[static_cast<std::size_t>(i)] = own;
     shared_[static_cast<std::size_t>(i)] = false;
-  }
-
-  void start() {
-    const int last = static_cast<int>(run_.plan.steps.size()) - 1;
-    const std::int64_t size = run_.step(last).step.size;
-    const Shape& shape = run_.plan.start_shape();
-    float* r = destination(last).r;
-    const Start& start = request_.start;
-    if (start.kind == StartKind::array) {
-      // (n, targets_per_sample, shape): this pass takes every targets_per_sample-th sample.
-      const std::int64_t per_sample = start.targets_per_sample;
-      for (std::int64_t i = 0; i < run_.n; ++i) {
-        const float* from = start.values + ((first_sample_ + i) * per_sample + target_) * size;
-        run_.kernels.transpose({from, r + i * size, channels_of(shape), pixels_of(shape)});
-      }
-      return;
-    }
-    std::fill(r, r + run_.n * size, 0.0f);
-    for (std::int64_t i = 0; i < run_.n; ++i) {
-      const float* f = run_.value(last) + i * size;
-      const std::int64_t at = target_offset(i, f, shape);
-      if (start.kind == StartKind::log_prob) {
-        one_hot_minus_softmax(f, r + i * size, size, at);
-      } else {
-        r[i * size + at] = start.kind == StartKind::one ? 1.0f : f[at];
-      }
-    }
-  }
-
-  // Channels-last offset of the sample's target; the first of equal maxima in row-major order.
-  std::int64_t target_offset(std::int64_t sample, const float* f, const Shape& shape) const {
-    const Start& start = request_.start;
-    const std::int64_t channels = channels_of(shape), pixels = pixels_of(shape);
-    std::int64_t index =
-        start.targets ? start.targets[(first_sample_ + sample) * start.targets_per_sample + target_]
-                      : -1;
-    if (index < 0) {
-      index = 0;
-      for (std::int64_t k = 1; k < channels * pixels; ++k)
-        if (f[k % pixels * channels + k / pixels] > f[index % pixels * channels + index / pixels])
-          index = k;
-    }
-    return index % pixels * channels + index / pixels;
-  }
-
-  static void one_hot_minus_softmax(const float* f, float* r, std::int64_t size, std::int64_t at) {
-    const double largest = *std::max_element(f, f + size);
-    double sum = 0;
-    for (std::int64_t k = 0; k < size; ++k) sum += std::exp(f[k] - largest);
-    for (std::int64_t k = 0; k < size; ++k)
-      r[k] = static_cast<float>((k == at ? 1.0 : 0.0) - std::exp(f[k] - largest) / sum);
   }
 
   // Masks and layer results of a value. Under its plain gradient a fused activation's own nodes see
@@ -282,33 +232,6 @@ class Backward {
 
   bool is_cut(int reader, int input) const {
     return std::find(cut_.begin(), cut_.end(), std::make_pair(reader, input)) != cut_.end();
-  }
-
-  // Masked layers with exclude_parallel: of the relevance that goes upstream of a masked layer,
-  // only what passed through it counts. An edge reader -> input is cut where the input is upstream
-  // of (or beside) the layer and the reader is neither the layer nor upstream of it.
-  void find_cut_edges() {
-    const int count = static_cast<int>(run_.plan.steps.size());
-    for (const Mask& mask : request_.masks) {
-      const int layer = run_.plan.step_of[static_cast<std::size_t>(mask.node)];
-      if (layer < 0 || !mask.applies_to(target_)) continue;
-      std::vector<bool> upstream(static_cast<std::size_t>(count), false), downstream = upstream;
-      upstream[static_cast<std::size_t>(layer)] = downstream[static_cast<std::size_t>(layer)] =
-          true;
-      for (int i = count - 1; i >= 0; --i)
-        for (int input : run_.step(i).step.inputs)
-          if (upstream[static_cast<std::size_t>(i)])
-            upstream[static_cast<std::size_t>(input)] = true;
-      for (int i = 0; i < count; ++i)
-        for (int input : run_.step(i).step.inputs)
-          if (downstream[static_cast<std::size_t>(input)])
-            downstream[static_cast<std::size_t>(i)] = true;
-      for (int i = 0; i < count; ++i)
-        for (int input : run_.step(i).step.inputs)
-          if (!upstream[static_cast<std::size_t>(i)] &&
-              !downstream[static_cast<std::size_t>(input)])
-            cut_.emplace_back(i, input);
-    }
   }
 
   void copy_to(int input, const float* r, std::int64_t n) {
