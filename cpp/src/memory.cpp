@@ -8,6 +8,8 @@ namespace {
 
 constexpr std::int64_t kLine = 16;  // floats, of a cache line
 
+// Step i is made forward at time i and goes backward at 2 * steps - 1 - i; readers of a value have
+// higher numbers, so that they go backward first.
 class Memory {
  public:
   explicit Memory(Plan::Impl& plan) : plan_(plan), count_(static_cast<int>(plan.steps.size())) {}

@@ -26,7 +26,7 @@ class Backward {
         target_(target),
         conservation_(conservation),
         present_(run.plan.steps.size(), false),
-        shared_(run.plan.steps.size(), false) {
+        is_share_(run.plan.steps.size(), false) {
     for (const CompiledStep& step : run.plan.steps) at_.push_back(run.buffer(step.relevance));
     if (request.exclude_parallel) cut_ = cut_edges(run.plan, request.masks, target);
   }
@@ -52,7 +52,7 @@ class Backward {
   float* own_memory(int i) const { return run_.buffer(run_.step(i).relevance); }
   // What relevance(i) is to be multiplied by; null: nothing.
   const float* factor(int i) const {
-    return shared_[static_cast<std::size_t>(i)] ? run_.value(i) : nullptr;
+    return is_share_[static_cast<std::size_t>(i)] ? run_.value(i) : nullptr;
   }
   const Node& node_of(const CompiledStep& step) const {
     return run_.plan.nodes[static_cast<std::size_t>(step.step.node)];
@@ -69,8 +69,8 @@ class Backward {
     const auto k = static_cast<std::size_t>(to);
     const bool filled = present_[k];
     present_[k] = true;
-    shared_[k] = run_.step(to).as_share;
-    return {relevance(to), filled, shared_[k]};
+    is_share_[k] = run_.step(to).as_share;
+    return {relevance(to), filled, is_share_[k]};
   }
 
   // From here on relevance(i) is relevance itself, in memory that no other step reads.
@@ -88,7 +88,7 @@ class Backward {
       run_.kernels.tie(args);
     });
     at_[static_cast<std::size_t>(i)] = own;
-    shared_[static_cast<std::size_t>(i)] = false;
+    is_share_[static_cast<std::size_t>(i)] = false;
   }
 
   // Masks and layer results of a value. Under its plain gradient a fused activation's own nodes see
@@ -399,7 +399,7 @@ class Backward {
     if (relevance(i) != relevance(input)) settle(i);
     if (relevance(i) != relevance(input)) return copy_to(input, relevance(i), n);
     present_[static_cast<std::size_t>(input)] = true;
-    shared_[static_cast<std::size_t>(input)] = shared_[static_cast<std::size_t>(i)];
+    is_share_[static_cast<std::size_t>(input)] = is_share_[static_cast<std::size_t>(i)];
   }
 
   void back_average(int i, const CompiledStep& step) {
@@ -619,8 +619,8 @@ class Backward {
   const int target_;
   std::vector<LayerConservation>* conservation_;
   std::vector<bool> present_;
-  std::vector<bool> shared_;  // relevance(i) is what a unit of the value gets
-  std::vector<float*> at_;    // where relevance is: the step's own memory, or that of a sum
+  std::vector<bool> is_share_;  // relevance(i) is what a unit of the value gets
+  std::vector<float*> at_;      // where relevance is: the step's own memory, or that of a sum
   std::vector<std::pair<int, int>> cut_;  // (reader, input)
 };
 
