@@ -394,7 +394,8 @@ class Backward {
     });
   }
 
-  // The relevance of step i is that of its input, which may have the same memory.
+  // The relevance of step i is that of its input, which may have the same memory. What is a share,
+  // or lies in the memory of a sum, is written out if not.
   void pass_on(int i, int input, std::int64_t n) {
     if (relevance(i) != relevance(input)) settle(i);
     if (relevance(i) != relevance(input)) return copy_to(input, relevance(i), n);
