@@ -1,4 +1,7 @@
-"""How time grows with threads, with the batch and with the size of the image."""
+"""How time grows with threads, with the batch and with the size of the image.
+
+And what a model gains that is compiled for batches of dense layers.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.bench import Bench, setting_of
-from benchmarks.cases import VGG, resized
+from benchmarks.cases import PERCEPTRON, VGG, resized
 from benchmarks.paired import Contender
 from benchmarks.rivals import Setting, contender
 
@@ -46,3 +49,13 @@ def bench_batch(bench: Bench, batch: int) -> None:
 def bench_size(bench: Bench, size: int) -> None:
     bench.compare(resized(size), 1, TASK, RIVALS[:1])
     bench.record(size=size)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("batch", [64, 256])
+def bench_rows(bench: Bench, batch: int) -> None:
+    setting = setting_of(PERCEPTRON, batch, bench.n_threads)
+    many = contender("relprop", replace(setting, samples=batch), TASK)
+    others = [contender(name, setting, TASK) for name in ("relprop", *RIVALS)]
+    bench.describe(PERCEPTRON, batch, TASK)
+    bench.pair(PERCEPTRON, replace(many, name="relprop, for batches"), others)

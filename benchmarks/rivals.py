@@ -34,6 +34,7 @@ class Setting:
     x: Array
     start: Array
     n_threads: int
+    samples: int = 1  # that relprop compiles for
 
 
 def rule_of(task: str) -> rp.Rule:
@@ -41,7 +42,7 @@ def rule_of(task: str) -> rp.Rule:
 
 
 def relprop_run(s: Setting, task: str) -> Run:
-    model = rp.from_onnx(s.path)
+    model = rp.from_onnx(s.path).for_batches_of(s.samples)
     if task == "forward":
         return functools.partial(model, s.x, n_threads=s.n_threads)
     method = rp.Gradient(model) if task == "gradient" else rp.LRP(model, rule_of(task))

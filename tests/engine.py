@@ -60,6 +60,7 @@ def layer_plan(
     front: str = "none",
     back: str = "none",
     isa: str = "",
+    samples: int = 1,
 ) -> _core.Plan:
     model = _core.Model(case.input_shape)
     at = model.add_activation("front", 0, *FRONTS[front]) if FRONTS[front] else 0
@@ -67,7 +68,7 @@ def layer_plan(
     if BACKS[back]:
         at = model.add_activation("back", at, *BACKS[back])
     model.add_output("output", at)
-    return _core.Plan(model, [engine_rule(rule)] * len(model.nodes), isa=isa)
+    return _core.Plan(model, [engine_rule(rule)] * len(model.nodes), isa=isa, samples=samples)
 
 
 def spread_plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -70,6 +71,7 @@ def test_batch_and_threads_on_photographs(data: Path) -> None:
 
 WIDE = [
     LayerCase("wide-dense", "dense", 700, 300),
+    LayerCase("wide-pointwise", "conv", 40, 70, (7, 7), (1, 1)),  # images share tiles
     LayerCase("wide-conv", "conv", 24, 70, (13, 19), (3, 3), pad_begin=(1, 1), pad_end=(1, 1)),
     LayerCase("wide-depthwise", "conv", 70, 70, (13, 19), (3, 3), groups=70),
 ]
@@ -79,10 +81,10 @@ WIDE = [
 def test_single_layers_that_are_split_among_threads(case: LayerCase) -> None:
     for sign, front, back in [("sparse", "relu", "none"), ("signed", "none", "tanh")]:
         data = layer_data(case, sign, bias=True, batch=9)
-        for isa in ISAS:
+        for isa, samples in itertools.product(ISAS, (1, 64)):
             plan = layer_plan(
                 case, data.weight, data.bias, RULES["alpha2_beta1"],
-                front=front, back=back, isa=isa,
+                front=front, back=back, isa=isa, samples=samples,
             )  # fmt: skip
             start = data.relevance[:, None]
             alone = [

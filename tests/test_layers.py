@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import oracle
-from cases import LAYERS, RULES, SIGNS, LayerCase, LayerData, layer_data
+from cases import DENSE, LAYERS, RULES, SIGNS, LayerCase, LayerData, layer_data
 from engine import FRONTS, layer_plan, run_plan
+from relprop import _core
 
 Array = npt.NDArray[Any]
 
@@ -59,11 +60,11 @@ def assert_close(actual: Array, expected: Array, bound: Array) -> None:
 
 
 def check_relevance(
-    case: LayerCase, data: LayerData, rule: oracle.Rule, front: str, back: str
+    case: LayerCase, data: LayerData, rule: oracle.Rule, front: str, back: str, **options: Any
 ) -> None:
     layer = exact_layer(case, data)
     x = admitted(data.x, front)
-    plan = layer_plan(case, data.weight, data.bias, rule, front=front, back=back)
+    plan = layer_plan(case, data.weight, data.bias, rule, front=front, back=back, **options)
     actual = run_plan(plan, x, data.relevance)
     x64, r64 = x.astype(np.float64), data.relevance.astype(np.float64)
     expected = layer.relevance(x64, r64, rule)
@@ -80,6 +81,16 @@ def test_relevance(case: LayerCase, name: str) -> None:
         for bias in ("absorb", "ignore", "none"):
             data = layer_data(case, sign, bias != "none")
             check_relevance(case, data, with_bias(RULES[name], bias != "ignore"), front, back)
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("case", DENSE, ids=lambda case: case.id)
+def test_relevance_of_many_rows(case: LayerCase, name: str) -> None:
+    """Compiled for batches, dense layers take other ways; 70 rows fill no tile."""
+    for sign, front, back in SETTINGS:
+        data = layer_data(case, sign, bias=True, batch=70)
+        for isa in _core.available_isas():
+            check_relevance(case, data, RULES[name], front, back, samples=64, isa=isa)
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=lambda case: case.id)

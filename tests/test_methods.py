@@ -353,6 +353,25 @@ def test_summary() -> None:
     assert "gamma" in image_net().summary(rp.Gamma())
 
 
+def test_models_for_batches() -> None:
+    core = _core.Model((70,), "features")
+    hidden = core.add_activation("relu", core.add_dense("hidden", 0, values(1, 90, 70)), "relu")
+    core.add_output("logits", core.add_dense("last", hidden, values(2, 60, 90)))
+    model = rp.Model(core)
+    many = model.for_batches_of(256)
+    x = inputs(model, 300)
+    assert "too few pixels" in model.summary()
+    assert "too few pixels" not in many.summary()
+    assert many.layers == model.layers
+    for run in (
+        lambda m: m(x),
+        lambda m: rp.LRP(m, rp.AlphaBeta(2, 1)).attribute(x),
+        lambda m: rp.Sensitivity(m).attribute(x),
+    ):
+        expected = run(model)
+        assert np.abs(run(many) - expected).max() <= 1e-5 * np.abs(expected).max()
+
+
 class OpenSource:
     """A network for any image size, as an ONNX file may describe it."""
 

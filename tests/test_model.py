@@ -654,6 +654,13 @@ ERRORS: list[Case] = [
         ValueError,
         "workspace_bytes = -1; accepted: 0 (the default) or more",
     ),
+    (
+        "no samples",
+        image,
+        lambda m: _core.Plan(m, samples=0),
+        ValueError,
+        "samples = 0; accepted: 1 or more",
+    ),
 ]
 
 

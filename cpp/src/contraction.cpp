@@ -72,18 +72,25 @@ double terms_of_output(const ContractionShape& s) {
 // window, backward for 24 channels or 40 outputs of EfficientNet-Lite0 and 64 outputs of a window
 // of VGG-16. With 7 x 7 pixels of one sample they take as long, of eight 1.3 times (ResNet-50: 0.96
 // of the time).
-bool pays_by_matrix(const ContractionShape& s, Mode mode, const Kernels& kernels) {
+bool pays_by_matrix(const ContractionShape& s, Mode mode, std::int64_t together,
+                    const Kernels& kernels) {
   const bool window = s.taps() > 1, two = reads_b(mode);
   const std::int64_t channels = two ? 48 : window ? 32 : 16;
   const std::int64_t outputs = two ? (window ? 96 : 64) : 16;
   const std::int64_t pixels = mode == Mode::plain ? 1 : kernels.panel_lanes / 2;
   return kernels.matrix[0] != nullptr && s.channels >= channels && s.outputs >= outputs &&
-         s.out_pixels() >= pixels;
+         together >= pixels;
+}
+
+// Output pixels that go through a layer as if they were those of one image.
+std::int64_t pixels_together(const ContractionShape& s, std::int64_t samples) {
+  return s.pointwise() ? samples * s.out_pixels() : s.out_pixels();
 }
 
 // By matrix unit, by the dense product or by panels, which take any source.
-Path dense_path(const ContractionShape& s, Mode mode, const Kernels& kernels) {
-  if (pays_by_matrix(s, mode, kernels)) return Path::matrix;
+Path dense_path(const ContractionShape& s, Mode mode, std::int64_t together,
+                const Kernels& kernels) {
+  if (pays_by_matrix(s, mode, together, kernels)) return Path::matrix;
   return mode == Mode::plain && s.channels >= kDenseChannels ? Path::dense : Path::partition;
 }
 
@@ -113,18 +120,18 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
     return {Path::narrow, "few outputs of many channels"};
   // Whose window is the whole image has one source pixel, backward. Phase by phase every output
   // would be a product of its own: LeNet's last convolution takes 12 times as long (AVX2).
-  if (s.out_pixels() < kernels.panel_lanes / 2 || s.source_pixels() < kFewPixels)
+  const std::int64_t together = pixels_together(s, source.samples);
+  if (together < kernels.panel_lanes / 2 || (!s.pointwise() && s.source_pixels() < kFewPixels))
     return {Path::skip, "too few pixels for a panel"};
   if (s.out_pixels() > s.source_pixels()) {
     if (open.phases) return {Path::phases, "most taps lie between strides"};
     return {Path::skip, "most taps lie between strides"};
   }
-  const Path rest = dense_path(s, mode, kernels);
+  const Path rest = dense_path(s, mode, together, kernels);
   const float below =
       (rest == Path::matrix ? kernels.matrix_below : kernels.skip_below)[static_cast<int>(mode)];
   // Backward, in images of few pixels, lists of one tap pay.
-  const bool may_list =
-      reads_b(mode) && s.out_pixels() < kManyPixels && source.density < double(below);
+  const bool may_list = reads_b(mode) && together < kManyPixels && source.density < double(below);
   if (rest == Path::matrix && s.taps() == 1 && source.density >= kRareDensity && !may_list)
     return {rest, "one tap"};
   if (rest == Path::dense && s.taps() == 1 && source.density >= kShortListDensity)
@@ -134,7 +141,7 @@ Choice choose_path(const ContractionShape& s, Mode mode, SourceFacts source, Ope
   const bool few = s.outputs <= kernels.vector_width && s.channels < kNarrowChannels;
   const bool short_lists =
       s.taps() == 1 && source.density >= kRareDensity &&
-      (has_sum(mode) || !kernels.short_lists || (reads_b(mode) && s.out_pixels() >= kManyPixels));
+      (has_sum(mode) || !kernels.short_lists || (reads_b(mode) && together >= kManyPixels));
   if (short_lists) return {Path::partition, "one tap, lists would be short"};
   const double gain = open.pairs ? kPairGain : 1;
   if (source.density < gain * double(below) && !few)
@@ -248,7 +255,7 @@ bool pays_by_kernel_rows(const ContractionShape& s, SourceFacts source, const Ke
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels) {
   Contraction c = start_contraction(std::move(shape), mode, source);
-  const bool whole = c.shape.out_pixels() < kFewPixels;
+  const bool whole = pixels_together(c.shape, source.samples) < kFewPixels;
   SlidingColumns sliding;
   if (!c.pointwise && !whole && list_kinds(c) == 1)
     sliding = sliding_columns(c.shape.x, c.shape.kernel_width, c.shape.source_width);
@@ -300,7 +307,7 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
 Contraction make_dense_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                                    SourceFacts source, const Kernels& kernels) {
   Contraction c = start_contraction(std::move(shape), mode, source);
-  c.path = dense_path(c.shape, mode, kernels);
+  c.path = dense_path(c.shape, mode, c.shape.out_pixels(), kernels);
   pack_dense_source(c, weight, kernels);
   return c;
 }

@@ -31,7 +31,8 @@ constexpr bool reads_lists(Path path) { return path == Path::skip || path == Pat
 // What is known of the source when the plan is made; decides the path.
 struct SourceFacts {
   bool nonnegative = false;
-  double density = 1;  // share of non-zero values to expect
+  double density = 1;        // share of non-zero values to expect
+  std::int64_t samples = 1;  // that usually come together
 };
 
 // Geometry of one direction of a linear layer. Pixels are those of one sample.

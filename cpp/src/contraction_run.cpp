@@ -38,18 +38,21 @@ std::int64_t paired_scratch(const ContractionShape& s, const Kernels& kernels) {
          kPairArrays * kernels.panel_lanes * outputs;
 }
 
+// All images of a pointwise layer are one: seven of 7 x 7 pixels fill tiles of 64 where each of
+// them would leave one almost empty.
 void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const FinishTile& finish) {
   const ContractionShape& s = c.shape;
-  const std::int64_t lanes = kernels.panel_lanes;
-  const std::int64_t tiles = ceil_div(s.out_pixels(), lanes);
-  const std::int64_t step = paired_outputs(s.outputs, n * tiles * s.groups, n_threads);
+  const std::int64_t images = c.pointwise ? 1 : n;
+  const std::int64_t pixels = c.pointwise ? n * s.out_pixels() : s.out_pixels();
+  const std::int64_t lanes = kernels.panel_lanes, tiles = ceil_div(pixels, lanes);
+  const std::int64_t step = paired_outputs(s.outputs, images * tiles * s.groups, n_threads);
   const std::int64_t blocks = ceil_div(s.outputs, step);
   const std::int64_t at_once = source.fill ? blocks : 1;  // blocks that share a filled tile
   const auto kernel = kernels.partition[static_cast<int>(c.mode)];
   parallel_for(
-      n_threads, n * tiles * s.groups * blocks / at_once, [&](std::int64_t item, int thread) {
+      n_threads, images * tiles * s.groups * blocks / at_once, [&](std::int64_t item, int thread) {
         const std::int64_t first = item * at_once % blocks;
         const std::int64_t place = item * at_once / blocks, image = place / (tiles * s.groups);
         const std::int64_t group = place / tiles % s.groups, p0 = place % tiles * lanes;
@@ -67,7 +70,7 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
         args.out_height = s.out_height;
         args.out_width = s.out_width;
         args.p0 = p0;
-        args.count = std::min(lanes, s.out_pixels() - p0);
+        args.count = std::min(lanes, pixels - p0);
         args.row = weights.row.data();
         args.weight = weights.weight.data();
         args.group = weights.group.data();
@@ -75,7 +78,7 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
         if (source.fill) {
           float* a = mine + paired_scratch(s, kernels);
           float* b = reads_b(c.mode) ? a + lanes * s.channels : nullptr;
-          source.fill(image * s.source_pixels() + p0, args.count, a, b);
+          source.fill(p0, args.count, a, b);  // pointwise
           args.a = a;
           args.b = b;
           args.p0 = 0;

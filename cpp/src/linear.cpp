@@ -346,11 +346,11 @@ std::int64_t Linear::weight_bytes() const {
 }
 
 Linear make_linear(const Model& model, const Step& step, const Lowered& lowered, const Rule& rule,
-                   const Kernels& kernels, bool forward_only) {
+                   const Kernels& kernels, const PlanOptions& options) {
+  const bool forward_only = options.forward_only;
   const std::string& name = model.nodes()[static_cast<std::size_t>(step.node)].name;
   const Step& before = lowered.steps[static_cast<std::size_t>(step.inputs[0])];
-  const Domain source = before.domain;
-  const double density = before.density;
+  const SourceFacts source{before.domain.nonnegative, before.density, options.samples};
   Linear layer;
   layer.rule = normalised(rule);
   layer.traits = &traits_of(forward_only ? RuleKind::gradient : layer.rule.kind);
@@ -369,13 +369,13 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   const bool reweighted = traits.weights == Weights::reweighted;
   if (reweighted) changed = mapped_weights(explained, reweigh);
   const Op& op = model.nodes()[static_cast<std::size_t>(step.node)].op;
-  if (!read_padded(layer, op, geometry, {source.nonnegative, density}, kernels))
-    layer.forward = make_contraction(geometry.forward, explained,
-                                     traits.split ? Mode::split_product : Mode::plain,
-                                     {source.nonnegative, density}, kernels);
+  if (!read_padded(layer, op, geometry, source, kernels))
+    layer.forward =
+        make_contraction(geometry.forward, explained,
+                         traits.split ? Mode::split_product : Mode::plain, source, kernels);
   if (reweighted || (traits.split && traits.keep_z))
-    layer.plain = std::make_unique<const Contraction>(make_contraction(
-        geometry.forward, geometry.weight, Mode::plain, {source.nonnegative, density}, kernels));
+    layer.plain = std::make_unique<const Contraction>(
+        make_contraction(geometry.forward, geometry.weight, Mode::plain, source, kernels));
   if (forward_only) return layer;
   if (layer.rule.kind == RuleKind::pass) check_pass(layer, name);
 
@@ -391,7 +391,7 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
   layer.backward = make_contraction(transposed(geometry.forward), back,
                                     source.nonnegative ? traits.backward : traits.backward_signed,
-                                    {false, step.relevance_density}, kernels);
+                                    {false, step.relevance_density, options.samples}, kernels);
   return layer;
 }
 

@@ -7,6 +7,7 @@
 
 #include "contraction.h"
 #include "lower.h"
+#include "relprop/plan.h"
 #include "relprop/rules.h"
 
 namespace relprop {
@@ -60,6 +61,6 @@ struct Linear {
 
 // step must be StepKind::linear. Throws Error naming the layer where the rule does not fit it.
 Linear make_linear(const Model& model, const Step& step, const Lowered& lowered, const Rule& rule,
-                   const Kernels& kernels, bool forward_only);
+                   const Kernels& kernels, const PlanOptions& options);
 
 }  // namespace relprop

@@ -130,6 +130,9 @@ class Compiler {
   bool forward_only() const { return plan_->options.forward_only; }
 
   void check() {
+    if (plan_->options.samples < 1)
+      throw Error(ErrorCode::invalid_argument,
+                  "samples = " + std::to_string(plan_->options.samples) + "; accepted: 1 or more");
     plan_->output = plan_->options.output;
     if (plan_->output < 0) {
       if (model_.outputs().empty())
@@ -192,7 +195,7 @@ class Compiler {
     const Node& node = model_.nodes()[static_cast<std::size_t>(step.node)];
     if (step.kind == StepKind::linear) {
       auto linear = std::make_unique<Linear>(
-          make_linear(model_, step, lowered_, c.rule, *plan_->kernels, forward_only()));
+          make_linear(model_, step, lowered_, c.rule, *plan_->kernels, plan_->options));
       need_thread_scratch(contraction_scratch(linear->forward, *plan_->kernels));
       if (linear->plain) need_thread_scratch(contraction_scratch(*linear->plain, *plan_->kernels));
       if (!forward_only()) {

@@ -55,12 +55,13 @@ Isa parse_isa(const std::string& name) {
 }
 
 PlanOptions make_options(int output, const std::string& isa, bool forward_only,
-                         std::int64_t workspace_bytes) {
+                         std::int64_t workspace_bytes, std::int64_t samples) {
   if (workspace_bytes < 0) {
     throw py::value_error("workspace_bytes = " + std::to_string(workspace_bytes) +
                           "; accepted: 0 (the default) or more");
   }
-  return {output, isa.empty() ? default_isa() : parse_isa(isa), forward_only, workspace_bytes};
+  return {output, isa.empty() ? default_isa() : parse_isa(isa), forward_only, workspace_bytes,
+          samples};
 }
 
 FloatArray forward(PyPlan& self, const py::object& x, int n_threads) {
@@ -251,9 +252,9 @@ py::list layer_list(const PyPlan& self) {
 
 std::unique_ptr<PyPlan> make_plan(const PyModel& model, const std::vector<Rule>& rules, int output,
                                   const std::string& isa, bool forward_only,
-                                  std::int64_t workspace_bytes) {
-  return std::make_unique<PyPlan>(model, rules,
-                                  make_options(output, isa, forward_only, workspace_bytes));
+                                  std::int64_t workspace_bytes, std::int64_t samples) {
+  return std::make_unique<PyPlan>(
+      model, rules, make_options(output, isa, forward_only, workspace_bytes, samples));
 }
 
 }  // namespace
@@ -273,7 +274,7 @@ void bind_plan(py::module_& m) {
                      "may use it at once.")
       .def(py::init(&make_plan), arg("model"), arg("rules") = py::tuple(), py::kw_only(),
            arg("output") = -1, arg("isa") = "", arg("forward_only") = false,
-           arg("workspace_bytes") = 0)
+           arg("workspace_bytes") = 0, arg("samples") = 1)
       .def("forward", &forward, arg("x"), arg("n_threads") = 0)
       .def("relevance", &relevance, arg("x"), py::kw_only(), arg("start") = "output",
            arg("targets") = none, arg("want_output") = false, arg("layers") = py::tuple(),

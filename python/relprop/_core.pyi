@@ -153,7 +153,9 @@ class Plan:
         isa: str = "",
         forward_only: bool = False,
         workspace_bytes: int = 0,
-    ) -> None: ...
+        samples: int = 1,
+    ) -> None:
+        """samples: that usually come together; see Model.for_batches_of."""
     def forward(self, x: FloatArray, n_threads: int = 0) -> FloatArray:
         """x: (n, *input_shape) float32 C-contiguous -> (n, *output_shape). Releases the GIL."""
     def relevance(

@@ -32,6 +32,10 @@ struct PlanOptions {
   // Samples are taken in groups that fit, at least one. 0: as many bytes as the packed weights,
   // which are read once per group, and no less than 640 MiB.
   std::int64_t workspace_bytes = 0;
+  // Samples that usually come together. Layers of few pixels, dense ones above all, take that many
+  // rows at once: from some 32 on faster, for a single sample slower. A plan gives a sample the
+  // same bits in any batch, whatever was said here.
+  std::int64_t samples = 1;
 };
 
 // What the backward pass starts from at the explained output. For a network that ends in softmax
