@@ -78,6 +78,8 @@ CONV = [
     _conv("wide-row", 3, 5, (1, 65), (1, 5), pad_begin=(0, 2), pad_end=(0, 2)),
     _conv("valid-5x5", 6, 16, (14, 14), (5, 5)),
     _conv("whole-image", 16, 20, (5, 5), (5, 5)),
+    _conv("whole-image-wide", 3, 33, (2, 9), (2, 9)),
+    _conv("whole-image-groups", 16, 20, (5, 5), (5, 5), groups=2),
     _conv("stride-2", 8, 15, (9, 11), (3, 3), stride=(2, 2), **SAME),
     _conv("stride-2-asymmetric", 3, 32, (8, 8), (3, 3), stride=(2, 2), pad_end=(1, 1)),
     _conv("stride-over-kernel", 4, 7, (11, 13), (2, 2), stride=(3, 4)),
@@ -129,6 +131,7 @@ CONV_TRANSPOSE = [
         "transposed-groups-dilated", "conv_transpose", 6, 9, (4, 6), (3, 2), groups=3,
         stride=(1, 2), dilation=(2, 1), pad_begin=(1, 0), pad_end=(0, 1),
     ),
+    LayerCase("transposed-one-pixel", "conv_transpose", 20, 7, (1, 1), (4, 3)),
     LayerCase("transposed-gaps", "conv_transpose", 4, 3, (3, 3), (2, 1), stride=(3, 2)),
     LayerCase(
         "transposed-panel", "conv_transpose", 18, 17, (9, 10), (3, 3), stride=(2, 2),

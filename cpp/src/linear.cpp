@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "layer_geometry.h"
 #include "relprop/error.h"
 
 namespace relprop {
@@ -29,123 +30,13 @@ constexpr RuleTraits kRules[] = {
     // clang-format on
 };
 
-// Geometry and weights of a linear layer, one direction being the transpose of the other.
-struct Geometry {
-  ContractionShape forward;
-  WeightView weight;  // seen forward
-};
-
-WeightView swapped(const WeightView& w) {
-  WeightView back = w;
-  std::swap(back.outputs, back.channels);
-  std::swap(back.output_stride, back.channel_stride);
-  return back;
-}
-
-ContractionShape transposed(const ContractionShape& f) {
-  ContractionShape b = f;
-  std::swap(b.channels, b.outputs);
-  std::swap(b.source_height, b.out_height);
-  std::swap(b.source_width, b.out_width);
-  b.y = transposed(f.y, f.source_height);
-  b.x = transposed(f.x, f.source_width);
-  return b;
-}
-
-void set_extent(ContractionShape& s, std::array<std::int64_t, 2> source,
-                std::array<std::int64_t, 2> out) {
-  s.source_height = source[0];
-  s.source_width = source[1];
-  s.out_height = out[0];
-  s.out_width = out[1];
-}
-
-Geometry dense_geometry(const Dense& op, std::int64_t rows, const float* weight) {
-  Geometry g;
-  g.forward.channels = op.in;
-  g.forward.outputs = op.out;
-  set_extent(g.forward, {1, rows}, {1, rows});
-  g.forward.y = identity_taps(1);
-  g.forward.x = identity_taps(rows);
-  g.weight = {weight, 1, op.out, op.in, 1, 0, op.in, 1, 1};
-  return g;
-}
-
-TapTable axis_taps(const Window& w, std::size_t axis, std::int64_t outputs, std::int64_t sources) {
-  return window_taps(outputs, sources, w.kernel[axis], w.stride[axis], w.dilation[axis],
-                     w.pad_begin[axis]);
-}
-
-Geometry conv_geometry(const Conv& op, const Shape& from, const Shape& to, const float* weight) {
-  Geometry g;
-  ContractionShape& f = g.forward;
-  f.groups = op.groups;
-  f.channels = op.in / op.groups;
-  f.outputs = op.out / op.groups;
-  f.kernel_height = op.window.kernel[0];
-  f.kernel_width = op.window.kernel[1];
-  set_extent(f, extent_of(from), extent_of(to));
-  f.y = axis_taps(op.window, 0, f.out_height, f.source_height);
-  f.x = axis_taps(op.window, 1, f.out_width, f.source_width);
-  const std::int64_t taps = f.taps(), row = f.channels * taps;
-  g.weight = {weight, f.groups, f.outputs, f.channels, taps, f.outputs * row, row, taps, 1};
-  return g;
-}
-
-// A transposed convolution is the backward product of a convolution that maps `to` to `from`.
-Geometry conv_transpose_geometry(const ConvTranspose& op, const Shape& from, const Shape& to,
-                                 const float* weight) {
-  ContractionShape conv;
-  conv.groups = op.groups;
-  conv.channels = op.out / op.groups;
-  conv.outputs = op.in / op.groups;
-  conv.kernel_height = op.window.kernel[0];
-  conv.kernel_width = op.window.kernel[1];
-  set_extent(conv, extent_of(to), extent_of(from));
-  conv.y = axis_taps(op.window, 0, conv.out_height, conv.source_height);
-  conv.x = axis_taps(op.window, 1, conv.out_width, conv.source_width);
-  const std::int64_t taps = conv.taps(), row = conv.channels * taps;
-  const WeightView w{
-      weight, conv.groups, conv.outputs, conv.channels, taps, conv.outputs * row, row, taps, 1};
-  return {transposed(conv), swapped(w)};
-}
-
-Geometry affine_geometry(const Shape& shape, const float* scale) {
-  Geometry g;
-  ContractionShape& f = g.forward;
-  f.groups = channels_of(shape);
-  f.channels = f.outputs = 1;
-  set_extent(f, extent_of(shape), extent_of(shape));
-  f.y = identity_taps(f.out_height);
-  f.x = identity_taps(f.out_width);
-  g.weight = {scale, f.groups, 1, 1, 1, 1, 1, 1, 1};
-  return g;
-}
-
-Geometry geometry_of(const Model& model, const Step& step) {
-  const auto& nodes = model.nodes();
-  const Node& node = nodes[static_cast<std::size_t>(step.node)];
-  const Shape& from = nodes[static_cast<std::size_t>(node.inputs[0])].shape;
-  const auto weight = [&](const std::vector<float>& own) {
-    return step.weight.empty() ? own.data() : step.weight.data();
-  };
-  if (const auto* op = std::get_if<Dense>(&node.op))
-    return dense_geometry(*op, size_of(from) / std::max<std::int64_t>(op->in, 1),
-                          weight(op->weight));
-  if (const auto* op = std::get_if<Conv>(&node.op))
-    return conv_geometry(*op, from, node.shape, weight(op->weight));
-  if (const auto* op = std::get_if<ConvTranspose>(&node.op))
-    return conv_transpose_geometry(*op, from, node.shape, weight(op->weight));
-  return affine_geometry(node.shape, std::get<BatchNorm>(node.op).scale.data());
-}
-
-std::vector<float> bias_of(const Model& model, const Step& step) {
-  if (!step.bias.empty()) return step.bias;
-  const Op& op = model.nodes()[static_cast<std::size_t>(step.node)].op;
-  if (const auto* dense = std::get_if<Dense>(&op)) return dense->bias;
-  if (const auto* conv = std::get_if<Conv>(&op)) return conv->bias;
-  if (const auto* conv = std::get_if<ConvTranspose>(&op)) return conv->bias;
-  return std::get<BatchNorm>(op).shift;
+// A bias for every output where a dense layer stands for several pixels.
+std::vector<float> repeated(std::vector<float> bias, std::int64_t outputs) {
+  const std::size_t own = bias.size();
+  if (own == 0) return bias;
+  bias.resize(static_cast<std::size_t>(outputs));
+  for (std::size_t i = own; i < bias.size(); ++i) bias[i] = bias[i - own];
+  return bias;
 }
 
 // All weights of the view through f, in its own dense order; `view` is pointed at them.
@@ -278,7 +169,7 @@ void set_tail(Linear& layer, const Model& model, const Step& step) {
 // A plain product of few channels reads whole kernel rows, but not across a border: its source is
 // copied into one with the padding written out (7 x 7, 3 channels: 0.6 of the time with
 // AVX-512, 1.07 with AVX2). False where that does not apply.
-bool read_padded(Linear& layer, const Op& op, const Geometry& unpadded, SourceFacts source,
+bool read_padded(Linear& layer, const Op& op, const LayerGeometry& unpadded, SourceFacts source,
                  const Kernels& kernels) {
   const auto* conv = std::get_if<Conv>(&op);
   if (conv == nullptr || layer.traits->split || layer.traits->tie == Tie::box ||
@@ -356,8 +247,8 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   layer.traits = &traits_of(forward_only ? RuleKind::gradient : layer.rule.kind);
   const RuleTraits& traits = *layer.traits;
 
-  Geometry geometry = geometry_of(model, step);
-  layer.bias = bias_of(model, step);
+  const LayerGeometry geometry = geometry_of(model, step, layer.rule);
+  layer.bias = repeated(bias_of(model, step), geometry.forward.out_channels());
   for (float b : layer.bias) {
     layer.bias_positive.push_back(std::max(b, 0.0f));
     layer.bias_negative.push_back(std::min(b, 0.0f));
