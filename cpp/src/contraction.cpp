@@ -191,7 +191,8 @@ void pack_dense_source(Contraction& c, const WeightView& weight, const Kernels& 
     c.dense = pack_dense(weight, kernels);
     c.kernel_rows = reads_kernel_rows(c.shape);
   } else {
-    c.partition = pack_partition(weight, c.mode);
+    c.partition = pack_partition(weight, c.mode, c.nonnegative);
+    c.kernel_rows = c.shape.channels < kernels.vector_width && reads_kernel_rows(c.shape);
   }
   find_sources(c);
 }
@@ -247,9 +248,13 @@ std::int64_t Contraction::weight_bytes() const {
   return bytes;
 }
 
-bool pays_by_kernel_rows(const ContractionShape& s, SourceFacts source, const Kernels& kernels) {
-  return s.channels < kDenseChannels && s.outputs >= kernels.vector_width &&
-         source.density >= kPlanarDensity && reads_kernel_rows(s);
+bool pays_by_kernel_rows(const ContractionShape& s, Mode mode, SourceFacts source,
+                         const Kernels& kernels) {
+  // Of sums by sign, only the copy into panels is faster, where a row fills a vector.
+  const bool fills_vector = s.channels * s.kernel_width >= kernels.vector_width;
+  return s.channels < kDenseChannels && (mode == Mode::plain || fills_vector) &&
+         s.outputs >= kernels.vector_width && source.density >= kPlanarDensity &&
+         reads_kernel_rows(s);
 }
 
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
@@ -264,11 +269,12 @@ Contraction make_contraction(ContractionShape shape, const WeightView& weight, M
   Planes planes = planes_of(c.shape, mode, kernels);
   ScatterPlaces places = scatter_of(c.shape, mode, kernels);
   const PhaseSteps steps = phase_steps(c.shape, source.density, kernels);
-  Choice choice = choose_path(c.shape, mode, source,
-                              {in_pairs, planes.rows > 0,
-                               mode == Mode::plain && pays_by_kernel_rows(c.shape, source, kernels),
-                               places.run > 0, steps.y > 0},
-                              kernels);
+  Choice choice =
+      choose_path(c.shape, mode, source,
+                  {in_pairs, planes.rows > 0,
+                   mode == Mode::plain && pays_by_kernel_rows(c.shape, mode, source, kernels),
+                   places.run > 0, steps.y > 0},
+                  kernels);
   c.path = choice.path;
   c.reason = std::move(choice.reason);
   switch (c.path) {

@@ -81,7 +81,8 @@ struct Contraction {
   ScatterPlaces scatter;
   AlignedFloats scattered;
   DenseWeights dense;
-  bool kernel_rows = false;  // dense: the columns of a kernel row are read as channels of one tap
+  bool kernel_rows =
+      false;  // dense and panels: the columns of a kernel row are channels of one tap
   MatrixWeights matrix;
   Phases phases;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs
@@ -100,8 +101,9 @@ struct Phase {
   Contraction product;
 };
 
-// Whether a plain product is faster with the taps of a kernel row as one.
-bool pays_by_kernel_rows(const ContractionShape& s, SourceFacts source, const Kernels& kernels);
+// Whether a product is faster with the taps of a kernel row as one.
+bool pays_by_kernel_rows(const ContractionShape& s, Mode mode, SourceFacts source,
+                         const Kernels& kernels);
 Contraction make_contraction(ContractionShape shape, const WeightView& weight, Mode mode,
                              SourceFacts source, const Kernels& kernels);
 // By the dense or the sign-partitioned product, whatever else might be faster.

@@ -61,10 +61,10 @@ void run_partition(const Contraction& c, const Kernels& kernels, const Contracti
 
         PartitionArgs args{};
         args.source_stride = s.source_channels();
-        args.channels = s.channels;
+        args.channels = c.kernel_rows ? s.kernel_width * s.channels : s.channels;
         args.nonnegative = c.nonnegative;
         args.kernel_height = s.kernel_height;
-        args.kernel_width = s.kernel_width;
+        args.kernel_width = c.kernel_rows ? 1 : s.kernel_width;
         args.row_source = c.pointwise ? nullptr : c.row_source.data();
         args.column_source = c.pointwise ? nullptr : c.column_source.data();
         args.out_height = s.out_height;

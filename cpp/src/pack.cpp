@@ -141,8 +141,8 @@ AlignedFloats pack_scatter(const WeightView& w, Mode mode, std::int64_t kernel_w
   return packed;
 }
 
-PartitionWeights pack_partition(const WeightView& w, Mode mode) {
-  const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode);
+PartitionWeights pack_partition(const WeightView& w, Mode mode, bool nonnegative) {
+  const std::int64_t rows = w.channels * w.taps, step = panel_rows(mode, nonnegative);
   PartitionWeights packed(static_cast<std::size_t>(w.groups));
   for (std::int64_t g = 0; g < w.groups; ++g) {
     PairWeights<std::uint16_t>& pairs = packed[static_cast<std::size_t>(g)];

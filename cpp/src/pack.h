@@ -63,7 +63,7 @@ struct PairWeights {
   }
 };
 using PartitionWeights = std::vector<PairWeights<std::uint16_t>>;
-PartitionWeights pack_partition(const WeightView& w, Mode mode);
+PartitionWeights pack_partition(const WeightView& w, Mode mode, bool nonnegative);
 
 // The same with rows that are offsets into planes: see PlanarArgs.
 using PlanarWeights = std::vector<PairWeights<std::int32_t>>;

@@ -146,7 +146,7 @@ Result time_skip(const Case& c, const Kernels& kernels, std::int64_t rows, int r
 
 Result time_partition(const Case& c, const Kernels& kernels, std::int64_t rows, int repetitions) {
   const Geometry& s = c.shape;
-  const PartitionWeights packed = pack_partition(c.view(), c.mode);
+  const PartitionWeights packed = pack_partition(c.view(), c.mode, c.fill.nonnegative);
   AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
   std::vector<float> first(kernels.panel_lanes * s.outputs), second(first.size()),
       sum(first.size());

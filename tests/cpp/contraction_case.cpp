@@ -299,7 +299,7 @@ Sums by_skip(const Case& c, const Kernels& kernels, Tile tile, bool whole, bool 
 
 Sums by_partition(const Case& c, const Kernels& kernels, std::int64_t step, std::int64_t outputs) {
   const Geometry& s = c.shape;
-  const PartitionWeights packed = pack_partition(c.view(), c.mode);
+  const PartitionWeights packed = pack_partition(c.view(), c.mode, c.fill.nonnegative);
   const AlignedFloats scratch(partition_scratch(s.outputs, kernels.panel_lanes));
   const auto rows = tap_sources(c.y, s.kernel, s.width * c.sources());
   const auto columns = tap_sources(c.x, s.kernel, c.sources());

@@ -105,7 +105,7 @@ struct DenseBlock {
   }
 
   void run() const {
-    constexpr std::int64_t kStep = panel_rows(Mode::plain);
+    constexpr std::int64_t kStep = panel_rows(Mode::plain, true);
     for (std::int64_t r0 = 0; r0 < args.rows; r0 += kStep)
       for (std::int64_t first = 0; first < args.count; first += kPixels)
         add_group(first, r0, least(r0 + kStep, args.rows));

@@ -217,7 +217,7 @@ struct PartitionArgs {
   const std::int64_t* column_source;
   std::int64_t out_height, out_width;
   std::int64_t p0, count;
-  // Rows r = tap * channels + channel in blocks of panel_rows(mode). For every block and pair of
+  // Rows r = tap * channels + channel in blocks of panel_rows. For every block and pair of
   // outputs (m, m + 1): rows sorted by the signs of the two weights in the order (+,+) (+,-) (-,-)
   // (-,+); group g of pair q in block k is [group[(k * pairs + q) * 5 + g], group[... + g + 1]) in
   // row (index within the block) and weight (two per entry). Rows whose two weights are both zero
@@ -233,10 +233,13 @@ struct PartitionArgs {
   std::int64_t out_stride;
   float* scratch;  // partition_scratch(outputs, panel_lanes) floats, 64-byte aligned
 };
-// One panel of 128 rows or two of 64: 32 KB with 64 lanes. Longer groups hide more of the loop
-// exits (74 % of the peak, 66 % with 64 rows), two panels of 128 rows leave L1 (51 % instead of 63
+// One panel of 128 rows or two of 64 (a and b, or a+ and a-): 32 KB with 64 lanes. Longer groups
+// hide more of the loop exits (74 % of the peak, 66 % with 64 rows), two panels of 128 rows leave
+// L1 (51 % instead of 63
 // %).
-constexpr int panel_rows(Mode mode) { return reads_b(mode) ? 64 : 128; }
+constexpr int panel_rows(Mode mode, bool nonnegative) {
+  return reads_b(mode) || (mode == Mode::split_product && !nonnegative) ? 64 : 128;
+}
 inline constexpr int kMostPanelRows = 128;
 inline constexpr std::int64_t kPairArrays = 3;  // z+, z- and their sum
 // Two panels (a and b, or a+ and a-) and three accumulator rows per output, outputs rounded up

@@ -122,8 +122,9 @@ void partition(const PartitionArgs& args) noexcept {
 
   LaneRuns runs;
   find_runs(args, runs);
-  for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += panel_rows(kMode), ++k) {
-    const std::int64_t r1 = least(r0 + panel_rows(kMode), rows);
+  const std::int64_t step = panel_rows(kMode, args.nonnegative);
+  for (std::int64_t r0 = 0, k = 0; r0 < rows; r0 += step, ++k) {
+    const std::int64_t r1 = least(r0 + step, rows);
     copy_panel(args, runs, args.a, r0, r1, panel_a);
     if constexpr (reads_b(kMode)) {
       copy_panel(args, runs, args.b, r0, r1, panel_b);

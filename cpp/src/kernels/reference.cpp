@@ -197,12 +197,13 @@ float row_value(const Args& args, const float* source, Int r, Int p) {
 template <Mode kMode>
 Sums partition_sums(const PartitionArgs& args, Int p, Int m) {
   const Int rows = args.kernel_height * args.kernel_width * args.channels;
-  const Int blocks = (rows + panel_rows(kMode) - 1) / panel_rows(kMode);
+  const Int blocks =
+      (rows + panel_rows(kMode, args.nonnegative) - 1) / panel_rows(kMode, args.nonnegative);
   Sums sums;
   for (Int block = 0; block < blocks; ++block) {
     const std::int32_t* bounds = args.group + (block * args.pairs + m / 2) * 5;
     for (Int i = bounds[0]; i < bounds[4]; ++i) {
-      const Int r = block * panel_rows(kMode) + args.row[i];
+      const Int r = block * panel_rows(kMode, args.nonnegative) + args.row[i];
       const float a = row_value(args, args.a, r, p);
       const float b = reads_b(kMode) ? row_value(args, args.b, r, p) : 0;
       add_term(sums, kMode, args.weight[2 * i + m % 2], a, b);
