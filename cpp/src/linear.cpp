@@ -231,6 +231,12 @@ const RuleTraits& traits_of(RuleKind kind) {
 
 const char* rule_name(RuleKind kind) { return traits_of(kind).name; }
 
+std::vector<RuleKind> rule_kinds() {
+  std::vector<RuleKind> kinds;
+  for (const RuleTraits& traits : kRules) kinds.push_back(traits.kind);
+  return kinds;
+}
+
 std::int64_t Linear::multiply_adds() const {
   const ContractionShape& s = forward.shape;
   return s.out_pixels() * s.out_channels() * s.channels * s.taps();

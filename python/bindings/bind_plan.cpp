@@ -18,18 +18,13 @@
 namespace relprop::python {
 namespace {
 
-constexpr RuleKind kRuleKinds[] = {
-    RuleKind::gradient,   RuleKind::epsilon,  RuleKind::z_plus, RuleKind::alpha_beta,
-    RuleKind::gamma,      RuleKind::w_square, RuleKind::flat,   RuleKind::z_box,
-    RuleKind::reweighted, RuleKind::pass,     RuleKind::norm,
-};
 constexpr Isa kIsas[] = {Isa::reference, Isa::baseline, Isa::avx2,
                          Isa::avx512,    Isa::amx,      Isa::neon};
 
 Rule make_rule(const std::string& kind, float alpha, float beta, float gamma, float stabilizer,
                bool absorb_bias, const py::object& low, const py::object& high) {
   std::string accepted;
-  for (const RuleKind value : kRuleKinds) {
+  for (const RuleKind value : rule_kinds()) {
     if (kind == rule_name(value)) {
       return {value,
               alpha,
@@ -266,8 +261,7 @@ void bind_plan(py::module_& m) {
       py::init(&make_rule), arg("kind"), py::kw_only(), arg("alpha") = 1.0F, arg("beta") = 0.0F,
       arg("gamma") = 0.25F, arg("stabilizer") = 1e-6F, arg("absorb_bias") = true, arg("low") = none,
       arg("high") = none,
-      "kind: gradient, epsilon, z_plus, alpha_beta, gamma, w_square, flat, z_box, pass, "
-      "norm.");
+      "kind: a name of the engine's table of rules; any other is refused, naming all.");
 
   py::class_<PyPlan>(m, "Plan",
                      "A network compiled for one set of rules; any number of threads "

@@ -32,5 +32,6 @@ struct Rule {
 };
 
 RELPROP_API const char* rule_name(RuleKind kind);
+RELPROP_API std::vector<RuleKind> rule_kinds();
 
 }  // namespace relprop
