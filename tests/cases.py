@@ -77,6 +77,8 @@ CONV = [
     _conv("one-pixel-wide", 5, 6, (9, 1), (3, 1), pad_begin=(1, 0), pad_end=(1, 0)),
     _conv("wide-row", 3, 5, (1, 65), (1, 5), pad_begin=(0, 2), pad_end=(0, 2)),
     _conv("valid-5x5", 6, 16, (14, 14), (5, 5)),
+    _conv("one-channel", 1, 33, (9, 20), (3, 3)),
+    _conv("one-channel-padded", 1, 40, (12, 11), (5, 5), pad_begin=(2, 2), pad_end=(2, 2)),
     _conv("whole-image", 16, 20, (5, 5), (5, 5)),
     _conv("whole-image-wide", 3, 33, (2, 9), (2, 9)),
     _conv("whole-image-groups", 16, 20, (5, 5), (5, 5), groups=2),

@@ -192,7 +192,9 @@ void pack_dense_source(Contraction& c, const WeightView& weight, const Kernels& 
     c.kernel_rows = reads_kernel_rows(c.shape);
   } else {
     c.partition = pack_partition(weight, c.mode, c.nonnegative);
-    c.kernel_rows = c.shape.channels < kernels.vector_width && reads_kernel_rows(c.shape);
+    // One channel has a copy of its own.
+    c.kernel_rows = c.shape.channels > 1 && c.shape.channels < kernels.vector_width &&
+                    reads_kernel_rows(c.shape);
   }
   find_sources(c);
 }
@@ -250,9 +252,10 @@ std::int64_t Contraction::weight_bytes() const {
 
 bool pays_by_kernel_rows(const ContractionShape& s, Mode mode, SourceFacts source,
                          const Kernels& kernels) {
-  // Of sums by sign, only the copy into panels is faster, where a row fills a vector.
-  const bool fills_vector = s.channels * s.kernel_width >= kernels.vector_width;
-  return s.channels < kDenseChannels && (mode == Mode::plain || fills_vector) &&
+  // Of sums by sign, only the copy into panels is faster, where a row fills a vector; one channel
+  // has a copy of its own.
+  const bool panels = s.channels > 1 && s.channels * s.kernel_width >= kernels.vector_width;
+  return s.channels < kDenseChannels && (mode == Mode::plain || panels) &&
          s.outputs >= kernels.vector_width && source.density >= kPlanarDensity &&
          reads_kernel_rows(s);
 }

@@ -81,8 +81,7 @@ struct Contraction {
   ScatterPlaces scatter;
   AlignedFloats scattered;
   DenseWeights dense;
-  bool kernel_rows =
-      false;  // dense and panels: the columns of a kernel row are channels of one tap
+  bool kernel_rows = false;  // dense, panels: the columns of a kernel row are channels of one tap
   MatrixWeights matrix;
   Phases phases;
   std::vector<std::int64_t> row_source, column_source;  // see PartitionArgs

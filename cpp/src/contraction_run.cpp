@@ -38,8 +38,7 @@ std::int64_t paired_scratch(const ContractionShape& s, const Kernels& kernels) {
          kPairArrays * kernels.panel_lanes * outputs;
 }
 
-// All images of a pointwise layer are one: seven of 7 x 7 pixels fill tiles of 64 where each of
-// them would leave one almost empty.
+// All images of a pointwise layer are one: of 7 x 7 pixels each would fill 49 lanes of 64.
 void run_partition(const Contraction& c, const Kernels& kernels, const ContractionSource& source,
                    std::int64_t n, float* scratch, std::int64_t scratch_stride, int n_threads,
                    const FinishTile& finish) {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "geometry.h"
 #include "layer_geometry.h"
 #include "relprop/error.h"
 
@@ -251,7 +252,8 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   const bool forward_only = options.forward_only;
   const std::string& name = model.nodes()[static_cast<std::size_t>(step.node)].name;
   const Step& before = lowered.steps[static_cast<std::size_t>(step.inputs[0])];
-  const SourceFacts source{before.domain.nonnegative, before.density, options.samples};
+  const SourceFacts source{before.domain.nonnegative, before.density,
+                           std::min(options.samples, kMaxExtent)};
   Linear layer;
   layer.rule = normalised(rule);
   layer.traits = &traits_of(forward_only ? RuleKind::gradient : layer.rule.kind);
@@ -292,7 +294,7 @@ Linear make_linear(const Model& model, const Step& step, const Lowered& lowered,
   if (traits.weights == Weights::ones) own = mapped_weights(back, [](float) { return 1.0f; });
   layer.backward = make_contraction(transposed(geometry.forward), back,
                                     source.nonnegative ? traits.backward : traits.backward_signed,
-                                    {false, step.relevance_density, options.samples}, kernels);
+                                    {false, step.relevance_density, source.samples}, kernels);
   return layer;
 }
 
