@@ -54,39 +54,22 @@ TapTable axis_taps(const Window& w, std::size_t axis, std::int64_t outputs, std:
                      w.pad_begin[axis]);
 }
 
-LayerGeometry conv_geometry(const Conv& op, const Shape& from, const Shape& to,
+// A convolution of `inputs` channels of `from` to `outputs` channels of `to`.
+LayerGeometry conv_geometry(const Window& window, std::int64_t groups, std::int64_t inputs,
+                            std::int64_t outputs, const Shape& from, const Shape& to,
                             const float* weight) {
   LayerGeometry g;
   ContractionShape& f = g.forward;
-  f.groups = op.groups;
-  f.channels = op.in / op.groups;
-  f.outputs = op.out / op.groups;
-  f.kernel_height = op.window.kernel[0];
-  f.kernel_width = op.window.kernel[1];
+  f.groups = groups;
+  f.channels = inputs / groups;
+  f.outputs = outputs / groups;
+  f.kernel_height = window.kernel[0];
+  f.kernel_width = window.kernel[1];
   set_extent(f, extent_of(from), extent_of(to));
-  f.y = axis_taps(op.window, 0, f.out_height, f.source_height);
-  f.x = axis_taps(op.window, 1, f.out_width, f.source_width);
+  f.y = axis_taps(window, 0, f.out_height, f.source_height);
+  f.x = axis_taps(window, 1, f.out_width, f.source_width);
   const std::int64_t taps = f.taps(), row = f.channels * taps;
   g.weight = {weight, f.groups, f.outputs, f.channels, taps, f.outputs * row, row, taps, 1};
-  return g;
-}
-
-// A transposed convolution is the backward product of this convolution, which maps `to` to `from`.
-LayerGeometry conv_of_transpose(const ConvTranspose& op, const Shape& from, const Shape& to,
-                                const float* weight) {
-  LayerGeometry g;
-  ContractionShape& conv = g.forward;
-  conv.groups = op.groups;
-  conv.channels = op.out / op.groups;
-  conv.outputs = op.in / op.groups;
-  conv.kernel_height = op.window.kernel[0];
-  conv.kernel_width = op.window.kernel[1];
-  set_extent(conv, extent_of(to), extent_of(from));
-  conv.y = axis_taps(op.window, 0, conv.out_height, conv.source_height);
-  conv.x = axis_taps(op.window, 1, conv.out_width, conv.source_width);
-  const std::int64_t taps = conv.taps(), row = conv.channels * taps;
-  g.weight = {weight, conv.groups, conv.outputs, conv.channels, taps, conv.outputs * row, row, taps,
-              1};
   return g;
 }
 
@@ -139,15 +122,17 @@ LayerGeometry geometry_of(const Model& model, const Step& step, const Rule& rule
   if (const auto* op = std::get_if<Dense>(&node.op))
     return dense_geometry(*op, size_of(from) / std::max<std::int64_t>(op->in, 1),
                           weight(op->weight));
-  const bool may_be_dense = rule.kind != RuleKind::z_box;  // bounds are per channel and pixel
-  if (const auto* op = std::get_if<Conv>(&node.op)) {
-    const LayerGeometry conv = conv_geometry(*op, from, node.shape, weight(op->weight));
-    return may_be_dense && covers_input(conv.forward) ? as_dense(conv) : conv;
-  }
-  if (const auto* op = std::get_if<ConvTranspose>(&node.op)) {
-    const LayerGeometry conv = conv_of_transpose(*op, from, node.shape, weight(op->weight));
-    return transposed(may_be_dense && covers_input(conv.forward) ? as_dense(conv) : conv);
-  }
+  const auto dense_if_whole = [&](LayerGeometry conv) {
+    const bool may_be = rule.kind != RuleKind::z_box;  // bounds are per channel and pixel
+    return may_be && covers_input(conv.forward) ? as_dense(conv) : conv;
+  };
+  if (const auto* op = std::get_if<Conv>(&node.op))
+    return dense_if_whole(conv_geometry(op->window, op->groups, op->in, op->out, from, node.shape,
+                                        weight(op->weight)));
+  // The backward product of a convolution that maps its output to its input.
+  if (const auto* op = std::get_if<ConvTranspose>(&node.op))
+    return transposed(dense_if_whole(conv_geometry(op->window, op->groups, op->out, op->in,
+                                                   node.shape, from, weight(op->weight))));
   return affine_geometry(node.shape, std::get<BatchNorm>(node.op).scale.data());
 }
 
